@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+// The snapshot store of one volume: which snapshots exist, where each chunk's
+// older contents are, what is free.  Metadata only: contents are moved by the
+// kernel.  The format is doc/disk-format.md, the reasons doc/architecture.md.
+//
+// How changes become durable.  Every changing call (marked "staged") takes
+// effect in memory at once and is appended to the open journal batch.  Nothing
+// that depends on it may be told to anybody before Commit has returned:
+// Commit flushes the store device where `flush_copies` asks for it, writes the
+// batch to the journal, and flushes the journal.  After a crash the store
+// is exactly as at some Commit: the last that returned, or the one under way.
+//
+// Failure.  When the journal or a metadata write fails the store is `failed()`:
+// every later staged call and Commit return the first error; lookups go on.
+//
+// Thread rule: one thread.  Nothing here blocks but on device I/O.
+#ifndef DDSNAP_STORE_SNAPSTORE_H_
+#define DDSNAP_STORE_SNAPSTORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/chunk.h"
+#include "base/status.h"
+#include "io/block_device.h"
+
+namespace ddsnap {
+
+struct Range {  // of store chunks
+  uint64_t address = 0;
+  uint64_t count = 0;
+  bool operator==(const Range&) const = default;
+};
+
+struct Run {  // consecutive chunks of a snapshot that are in the same place
+  enum class Kind : uint8_t { kOrigin, kShared, kPrivate, kUnreadable };
+  uint64_t chunk = 0;
+  uint64_t count = 0;
+  Kind kind = Kind::kOrigin;
+  uint64_t address = 0;  // kShared and kPrivate: first store chunk
+  bool operator==(const Run&) const = default;
+};
+
+struct Snapshot {
+  enum class State : uint8_t { kOk, kGivenUp, kDeleting };
+  Epoch epoch = 0;
+  Tag tag = 0;
+  State state = State::kOk;
+  int8_t priority = 0;    // -128 given up first .. 127 never
+  uint32_t usecount = 0;  // persistent part, set by users
+  int64_t created_ns = 0; // since 1970, UTC
+  uint64_t size = 0;      // bytes of the origin at its creation
+};
+
+struct SnapshotSpace {  // in chunks of the store
+  uint64_t chunks = 0;    // that hold contents of this snapshot
+  uint64_t unshared = 0;  // of these: would be freed by its deletion
+};
+
+struct StoreSpace {
+  uint64_t total_chunks = 0;
+  uint64_t free_chunks = 0;    // grants count as used
+  uint64_t metadata_bytes = 0; // in use
+  uint64_t metadata_free_bytes = 0;  // with a metadata device; else 0
+};
+
+struct FormatOptions {
+  uint32_t chunk_size = 16384;         // bytes, power of two, 4 KiB .. 1 MiB
+  uint64_t journal_size = 0;           // bytes; 0: chosen by store size
+  uint64_t origin_size = 0;            // bytes
+  Uuid uuid{};                         // all zero: made up
+};
+
+struct OpenOptions {
+  uint64_t cache_bytes = 64 << 20;     // bound on cached metadata
+  // Name of the running kernel instance.  Grants recorded under another name
+  // are void, for no copy into them can still be under way.
+  Uuid boot_id{};
+  bool read_only = false;              // dump, check: replay in memory only
+};
+
+class SnapStore {
+ public:
+  // Writes an empty store.  `meta` may be null: metadata then shares `store`.
+  // Overwrites whatever is there: asking first is the caller's duty.
+  [[nodiscard]] static Status Format(BlockDevice& store, BlockDevice* meta,
+                                     const FormatOptions& options);
+
+  // True if a superblock of any version is recognizable on `device`.
+  [[nodiscard]] static bool IsFormatted(BlockDevice& device);
+
+  // Opens and recovers: loads the newest superblock and replays the journal.
+  // The devices must outlive the store.  Fails with one line that says what
+  // is damaged and where.
+  [[nodiscard]] static Result<std::unique_ptr<SnapStore>> Open(BlockDevice& store,
+                                                               BlockDevice* meta,
+                                                               const OpenOptions& options);
+  virtual ~SnapStore() = default;
+
+  // ---- what there is
+  [[nodiscard]] virtual const Uuid& uuid() const = 0;
+  [[nodiscard]] virtual uint32_t chunk_size() const = 0;   // bytes
+  [[nodiscard]] virtual uint64_t origin_size() const = 0;  // bytes
+  [[nodiscard]] virtual Epoch epoch() const = 0;  // of the last created; monotonic
+  [[nodiscard]] virtual uint64_t live() const = 0;  // snapshots in state kOk
+  [[nodiscard]] virtual const std::vector<Snapshot>& snapshots() const = 0;  // by epoch
+  [[nodiscard]] virtual const Snapshot* Find(Tag tag) const = 0;  // not kDeleting
+  [[nodiscard]] virtual const Snapshot* FindEpoch(Epoch epoch) const = 0;
+  [[nodiscard]] virtual StoreSpace space() const = 0;
+  [[nodiscard]] virtual Result<SnapshotSpace> SpaceOf(Epoch snapshot) = 0;
+  // True if a kernel of this boot is recorded as attached (see SetAttached).
+  [[nodiscard]] virtual bool attached() const = 0;
+  [[nodiscard]] virtual const std::optional<Error>& failed() const = 0;
+
+  // ---- the kernel's requests
+  // Staged.  Takes up to `chunks` free chunks as few ranges.  ENOSPC if there
+  // are none: see VictimForSpace.  Granted chunks are not used for anything
+  // else until recorded, returned or voided.
+  [[nodiscard]] virtual Result<std::vector<Range>> Grant(uint64_t chunks) = 0;
+  // Staged.  Gives back granted chunks.
+  [[nodiscard]] virtual Status Return(const Range& range) = 0;
+  // Staged.  All grants outstanding but `keep` are free again (HELLO).
+  [[nodiscard]] virtual Status ReturnAllGrants() = 0;
+  // Staged.  The origin's chunks [chunk, chunk+count) were copied to granted
+  // addresses from `address` on.  Idempotent: where an exception that covers
+  // the newest snapshot exists at the same address nothing happens; where one
+  // exists elsewhere, or no snapshot is live, the address is freed.  EINVAL for an
+  // address that is neither granted nor this chunk's already.
+  [[nodiscard]] virtual Status RecordCopy(uint64_t chunk, uint64_t count, uint64_t address) = 0;
+  // Staged.  The same for chunks whose old content could not be read.
+  [[nodiscard]] virtual Status RecordUnreadable(uint64_t chunk, uint64_t count,
+                                                uint64_t address) = 0;
+  // Staged.  Private chunks of a snapshot, likewise.  A snapshot that is not
+  // kOk: the addresses are freed.
+  [[nodiscard]] virtual Status RecordPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
+                                             uint64_t address) = 0;
+  // Where [chunk, chunk+count) of a snapshot are: runs in order, without gaps,
+  // at most `max_runs`, at least one.  ENOENT, or ESTALE for a given-up one.
+  [[nodiscard]] virtual Result<std::vector<Run>> Lookup(Epoch snapshot, uint64_t chunk,
+                                                        uint64_t count, size_t max_runs) = 0;
+
+  // ---- snapshots
+  // Staged.  EEXIST if the tag is in use.  The caller has drained and flushed
+  // the origin (BARRIER, READY).  Returns the new epoch.
+  [[nodiscard]] virtual Result<Epoch> Create(Tag tag, int64_t now_ns) = 0;
+  // Staged.  State becomes kDeleting; Step frees the chunks.  The caller has
+  // made sure that nothing reads the snapshot any more (DROP, DROPPED).
+  [[nodiscard]] virtual Status Delete(Epoch snapshot) = 0;
+  // Staged.  State becomes kGivenUp at once; its chunks are freed by Step, but
+  // not before ReleaseGivenUp says that nothing reads them any more.  The
+  // entry stays until it is deleted.
+  [[nodiscard]] virtual Status GiveUp(Epoch snapshot) = 0;
+  virtual void ReleaseGivenUp(Epoch snapshot) = 0;
+  // Who is to be given up when space is short: unused before used (`in_use`,
+  // or a persistent usecount), then lowest priority, then oldest; never
+  // priority 127, never one that holds nothing in the store.  nullopt: nobody.
+  [[nodiscard]] virtual std::optional<Epoch> VictimForSpace(
+      const std::function<bool(Epoch)>& in_use) const = 0;
+  [[nodiscard]] virtual Status SetPriority(Epoch snapshot, int8_t priority) = 0;  // staged
+  // Staged.  EOVERFLOW or ERANGE when the sum leaves 0 .. 65535.
+  [[nodiscard]] virtual Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) = 0;
+  // Staged.  Remembers, until the boot changes, that a kernel has the origin active.
+  [[nodiscard]] virtual Status SetAttached(bool attached) = 0;
+  // Staged.  The origin device has grown (or shrunk) to `bytes`.
+  [[nodiscard]] virtual Status SetOriginSize(uint64_t bytes) = 0;
+  // The chunks that may differ between two snapshots, in order and merged, to
+  // `sink` until it returns false.  `to` 0: the origin as it is now.  Costs what changed.
+  [[nodiscard]] virtual Status Changelist(Epoch from, Epoch to,
+                                          const std::function<bool(const ChunkRange&)>& sink) = 0;
+
+  // ---- durability and background work
+  [[nodiscard]] virtual bool dirty() const = 0;  // is there anything staged?
+  // Makes everything staged durable.  `flush_copies`: flush the store device
+  // first, because a staged record names a copy that was not completed before
+  // the last Commit's flush began.
+  [[nodiscard]] virtual Status Commit(bool flush_copies) = 0;
+  // Does one bounded slice (milliseconds) of deletion or checkpointing.  Staged where it
+  // changes anything.  Returns whether more work is waiting.
+  [[nodiscard]] virtual Result<bool> Step() = 0;
+  // Checkpoints completely: what a clean shutdown does.
+  [[nodiscard]] virtual Status Checkpoint() = 0;
+};
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_STORE_SNAPSTORE_H_
