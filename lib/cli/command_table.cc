@@ -39,6 +39,16 @@ void Declare(CLI::App& app, const Program& program, const Command& command,
   verb->callback([chosen, action] { *chosen = action; });
 }
 
+// Our code returns its errors; libraries that throw (JSON of an unexpected shape)
+// must not end in a core dump.
+Result<int> RunAction(const Action& action) {
+  try {
+    return action();
+  } catch (const std::exception& e) {
+    return Fail(EPROTO, std::string("unexpected: ") + e.what());
+  }
+}
+
 }  // namespace
 
 int RunProgram(const Program& program, std::span<const Command* const> commands, int argc,
@@ -53,7 +63,7 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
     }
   }
   if (const auto done = ParseCommandLine(app, program.version, argc, argv)) return *done;
-  Result<int> result = chosen();
+  Result<int> result = RunAction(chosen);
   if (!result) {
     std::fprintf(stderr, "%s: %s\n", program.name.c_str(), result.error().text.c_str());
     return kFailed;
