@@ -8,14 +8,7 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kAgent,
-      &kServer,
-      &kCreate,
-      &kDelete,
-      &kList,
-      &kStatus,
-      &kPriority,
-      &kUsecount,
+      &kAgent, &kServer, &kCreate, &kDelete, &kList, &kStatus, &kPriority, &kUsecount,
   };
   const Program program = {
       .name = "ddsnap",
