@@ -8,7 +8,13 @@
 namespace ddsnap {
 
 extern const Command kAgent;
+extern const Command kCreate;
+extern const Command kDelete;
+extern const Command kList;
+extern const Command kPriority;
 extern const Command kServer;
+extern const Command kStatus;
+extern const Command kUsecount;
 
 }  // namespace ddsnap
 

@@ -10,6 +10,12 @@ int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
       &kAgent,
       &kServer,
+      &kCreate,
+      &kDelete,
+      &kList,
+      &kStatus,
+      &kPriority,
+      &kUsecount,
   };
   const Program program = {
       .name = "ddsnap",

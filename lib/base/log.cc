@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "base/log.h"
 
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
@@ -15,17 +16,25 @@ namespace {
 const char* g_program = "ddsnap";
 bool g_to_stderr = true;
 
+// Under systemd standard error is the journal already: once is enough.
+bool StderrIsJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  unsigned long device = 0, inode = 0;
+  struct stat st{};
+  return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
+         ::fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
 }  // namespace
 
 void LogSetup(const char* program, bool to_stderr) {
   g_program = program;
-  // Under systemd standard error is the journal already: once is enough.
-  g_to_stderr = to_stderr && std::getenv("JOURNAL_STREAM") == nullptr;
+  g_to_stderr = to_stderr && !StderrIsJournal();
 }
 
 void Log(int priority, const std::string& text, std::initializer_list<LogField> fields) {
   if (g_to_stderr && priority <= LOG_INFO) {
-    std::string line = std::string(g_program) + ": " + text + "\n";
+    const std::string line = "ddsnap: " + text + "\n";
     (void)!::write(STDERR_FILENO, line.data(), line.size());
   }
   if (::access("/run/systemd/journal/socket", F_OK) != 0) return;

@@ -17,7 +17,8 @@ struct LogField {
   std::string value;
 };
 
-// Where lines go from now on: `to_stderr` as in the foreground.
+// Where lines go from now on: `program` is their name in the journal; `to_stderr`
+// as in the foreground, where all are "ddsnap: TEXT".
 void LogSetup(const char* program, bool to_stderr);
 
 // `priority` is one of syslog's.

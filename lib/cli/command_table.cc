@@ -4,11 +4,12 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "cli/command_line.h"
+
 namespace ddsnap {
 namespace {
 
 constexpr int kFailed = 1;
-constexpr int kUsage = 2;
 
 // Declares one spelling of a verb; the callback stores the action to be run
 // after parsing, for CLI11 runs callbacks inside its parser.
@@ -38,13 +39,14 @@ void Declare(CLI::App& app, const Program& program, const Command& command,
   verb->callback([chosen, action] { *chosen = action; });
 }
 
-// CLI11 words its errors in sentences; ours are one line without a full stop.
-std::string OneLine(std::string text) {
-  for (char& c : text) {
-    if (c == '\n') c = ' ';
+// Our code returns its errors; libraries that throw (JSON of an unexpected shape)
+// must not end in a core dump.
+Result<int> RunAction(const Action& action) {
+  try {
+    return action();
+  } catch (const std::exception& e) {
+    return Fail(EPROTO, std::string("unexpected: ") + e.what());
   }
-  while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
-  return text;
 }
 
 }  // namespace
@@ -53,7 +55,6 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
                char** argv) {
   Action chosen;
   CLI::App app{program.help, program.name};
-  app.set_version_flag("--version", program.name + " " + program.version);
   app.require_subcommand(1);
   for (const Command* command : commands) {
     Declare(app, program, *command, command->name, false, &chosen);
@@ -61,17 +62,8 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
       Declare(app, program, *command, alias, true, &chosen);
     }
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& e) {
-    const bool no_verb = app.get_subcommands().empty() && !app.remaining().empty();
-    const std::string why = no_verb ? app.remaining().front() + ": no such verb" : OneLine(e.what());
-    std::fprintf(stderr, "%s: usage: %s\n", program.name.c_str(), why.c_str());
-    return kUsage;
-  }
-  Result<int> result = chosen();
+  if (const auto done = ParseCommandLine(app, program.version, argc, argv)) return *done;
+  Result<int> result = RunAction(chosen);
   if (!result) {
     std::fprintf(stderr, "%s: %s\n", program.name.c_str(), result.error().text.c_str());
     return kFailed;

@@ -46,7 +46,7 @@ struct VolumeDevices {
 struct Identify {
   static constexpr uint32_t kType = DDSNAP_IDENTIFY;
   using Raw = ddsnap_identify;
-  VolumeDevices devices;
+  VolumeDevices devices{};
   uint64_t sectors = 0;
   uint32_t tag = 0;
   static Identify From(const Raw& raw);
@@ -69,7 +69,7 @@ struct Reason {
   static constexpr uint32_t kType = Type;
   using Raw = ddsnap_refused;
   int error = 0;
-  std::string reason;  // cut to DDSNAP_REASON_MAX - 1 bytes
+  std::string reason{};  // cut to DDSNAP_REASON_MAX - 1 bytes
   static Reason From(const Raw& raw);
   [[nodiscard]] Raw To() const;
 };
@@ -79,8 +79,8 @@ using Abandon = Reason<DDSNAP_ABANDON>;
 struct NeedServer {
   static constexpr uint32_t kType = DDSNAP_NEED_SERVER;
   using Raw = ddsnap_need_server;
-  VolumeDevices devices;
-  Device dm_dev;
+  VolumeDevices devices{};
+  Device dm_dev{};
   Uuid uuid{};
   static NeedServer From(const Raw& raw);
   [[nodiscard]] Raw To() const;
@@ -220,9 +220,9 @@ struct RawRegister {
 struct Register {
   static constexpr uint32_t kType = kRegister;
   using Raw = RawRegister;
-  VolumeDevices devices;
+  VolumeDevices devices{};
   Uuid uuid{};
-  std::string socket;
+  std::string socket{};
   static Register From(const Raw& raw);
   [[nodiscard]] Raw To() const;
 };
