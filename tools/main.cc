@@ -16,6 +16,11 @@ int main(int argc, char** argv) {
       &kStatus,
       &kPriority,
       &kUsecount,
+      &kDeltaChangelist,
+      &kDeltaCreate,
+      &kDeltaApply,
+      &kDeltaShow,
+      &kDevspam,
   };
   const Program program = {
       .name = "ddsnap",

@@ -25,12 +25,11 @@ struct ApplySlot {
 class DeltaPass {
  public:
   enum class Kind {
-    kFormat,  // the delta alone
-    kCheck,   // the delta and the device, no writes
+    kCheck,   // reads the delta and the device
     kWrite,   // after kCheck: writes, in any order
     kStream,  // checks and writes, extent by extent
   };
-  DeltaPass(Kind kind, DeltaReader& reader, const std::string& delta, const ContentDevice* device)
+  DeltaPass(Kind kind, DeltaReader& reader, const std::string& delta, const ContentDevice& device)
       : kind_(kind), reader_(reader), delta_(delta), device_(device) {}
 
   [[nodiscard]] Status Run(const ApplyOptions& options, const char* what, ApplySummary* summary) {
@@ -42,7 +41,7 @@ class DeltaPass {
         [&](ApplySlot& slot) { return Work(slot); },
         [&](ApplySlot& slot) -> Status {
           if (kind_ == Kind::kStream && !slot.already) {
-            if (Status s = device_->Write(slot.extent.offset, slot.content); !s) return s;
+            if (Status s = device_.Write(slot.extent.offset, slot.content); !s) return s;
           }
           done += slot.extent.length;
           if (slot.already) already += slot.extent.length;
@@ -67,11 +66,11 @@ class DeltaPass {
   [[nodiscard]] Status CheckDevice(ApplySlot& slot) const {
     const Extent& extent = slot.extent;
     const auto current = slot.current.first(extent.length);
-    if (Status s = device_->Read(extent.offset, current); !s) return s;
+    if (Status s = device_.Read(extent.offset, current); !s) return s;
     slot.already = Checksum(current) == extent.target_sum;
     if (slot.already || Checksum(current.first(extent.base_length)) == extent.base_sum) return {};
     const DeltaHead& head = reader_.head();
-    return Fail(ESTALE, device_->name() + ": is not the base of " + delta_ + " (" +
+    return Fail(ESTALE, device_.name() + ": is not the base of " + delta_ + " (" +
                             Describe(head.common.base) + "): other content in bytes " +
                             std::to_string(extent.offset) + " to " +
                             std::to_string(extent.offset + extent.length - 1));
@@ -85,8 +84,7 @@ class DeltaPass {
       return Damaged(record.payload_offset(), "checksum of the payload does not match");
     }
     const bool diff = extent.kind == Extent::Kind::kDiff;
-    if (kind_ == Kind::kFormat && diff) return {};  // only the base could tell more
-    if (kind_ == Kind::kCheck || kind_ == Kind::kStream || (kind_ == Kind::kWrite && diff)) {
+    if (kind_ != Kind::kWrite || diff) {
       if (Status s = CheckDevice(slot); !s) return s;
       // Where the target is there the base is not, and it is not needed.
       if (slot.already && (diff || kind_ != Kind::kCheck)) return {};
@@ -96,7 +94,7 @@ class DeltaPass {
                                        slot.decoded.all());
     if (!content) return Damaged(record.payload_offset(), content.error().text);
     slot.content = *content;
-    if (kind_ == Kind::kWrite) return device_->Write(extent.offset, Aligned(slot));
+    if (kind_ == Kind::kWrite) return device_.Write(extent.offset, Aligned(slot));
     if (kind_ == Kind::kStream) slot.content = Aligned(slot);
     return {};
   }
@@ -112,20 +110,20 @@ class DeltaPass {
   const Kind kind_;
   DeltaReader& reader_;
   const std::string& delta_;
-  const ContentDevice* const device_;
+  const ContentDevice& device_;
 };
 
-Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const ContentDevice* device,
+Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const ContentDevice& device,
                              const ApplyOptions& options, const char* what) {
   auto reader = DeltaReader::Open(delta);
   if (!reader) return Pass(reader);
   const DeltaHead& head = reader->head();
-  if (device != nullptr && device->size() < head.common.target.size) {
-    return Fail(ENOSPC, device->name() + ": too small: it has " + std::to_string(device->size()) +
+  if (device.size() < head.common.target.size) {
+    return Fail(ENOSPC, device.name() + ": too small: it has " + std::to_string(device.size()) +
                             " bytes, the target of " + delta.name() + " has " +
                             std::to_string(head.common.target.size));
   }
-  if (device != nullptr && (head.common.base.none || head.begin != 0)) {
+  if (head.common.base.none || head.begin != 0) {
     return Fail(ENOTSUP, delta.name() + ": a full or resumed stream: not for apply");
   }
   ApplySummary summary;
@@ -140,13 +138,13 @@ Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
                                 const ApplyOptions& options) {
   Result<ApplySummary> summary = ApplySummary();
   if (delta.rewindable()) {
-    summary = RunPass(DeltaPass::Kind::kCheck, delta, &device, options, "checking");
+    summary = RunPass(DeltaPass::Kind::kCheck, delta, device, options, "checking");
     if (!summary) return summary;
     if (Status s = delta.Rewind(); !s) return Pass(s);
-    auto written = RunPass(DeltaPass::Kind::kWrite, delta, &device, options, "applying");
+    auto written = RunPass(DeltaPass::Kind::kWrite, delta, device, options, "applying");
     if (!written) return written;
   } else {
-    summary = RunPass(DeltaPass::Kind::kStream, delta, &device, options, "applying");
+    summary = RunPass(DeltaPass::Kind::kStream, delta, device, options, "applying");
     // What was applied before the damage stays: it is as durable as can be.
     if (!summary) {
       (void)device.Flush();
@@ -155,10 +153,6 @@ Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
   }
   if (Status s = device.Flush(); !s) return Pass(s);
   return summary;
-}
-
-Result<ApplySummary> CheckDelta(ByteSource& delta, const ApplyOptions& options) {
-  return RunPass(DeltaPass::Kind::kFormat, delta, nullptr, options, "checking");
 }
 
 }  // namespace ddsnap::repl

@@ -35,10 +35,6 @@ struct ApplySummary {
 [[nodiscard]] Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
                                               const ApplyOptions& options);
 
-// Reads a delta to its end and checks everything that can be checked without
-// the base.
-[[nodiscard]] Result<ApplySummary> CheckDelta(ByteSource& delta, const ApplyOptions& options);
-
 }  // namespace ddsnap::repl
 
 #endif  // DDSNAP_REPL_APPLY_DELTA_H_
