@@ -10,6 +10,11 @@ namespace ddsnap {
 extern const Command kAgent;
 extern const Command kCreate;
 extern const Command kDelete;
+extern const Command kDeltaApply;
+extern const Command kDeltaChangelist;
+extern const Command kDeltaCreate;
+extern const Command kDeltaShow;
+extern const Command kDevspam;
 extern const Command kList;
 extern const Command kPriority;
 extern const Command kServer;

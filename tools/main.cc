@@ -8,7 +8,19 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kAgent, &kServer, &kCreate, &kDelete, &kList, &kStatus, &kPriority, &kUsecount,
+      &kAgent,
+      &kServer,
+      &kCreate,
+      &kDelete,
+      &kList,
+      &kStatus,
+      &kPriority,
+      &kUsecount,
+      &kDeltaChangelist,
+      &kDeltaCreate,
+      &kDeltaApply,
+      &kDeltaShow,
+      &kDevspam,
   };
   const Program program = {
       .name = "ddsnap",
