@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Opening a volume: the part that touches devices.
 #include "volume.h"
-#if __has_include("io/file_device.h")
+
 #include <cerrno>
 #include <utility>
 
@@ -31,11 +31,11 @@ Result<std::unique_ptr<Volume>> Volume::Open(const Paths& paths, uint64_t cache_
   if (*store_number == *origin_number) {
     return Fail(EINVAL, paths.store + " and " + paths.origin + " are the same device");
   }
-  auto store = FileDevice::Open(paths.store, FileDevice::Mode::kExclusive);
+  auto store = FileDevice::Open(paths.store, FileDevice::Options{.exclusive = true});
   if (!store) return Pass(store);
   volume->store_device_ = std::move(*store);
   if (!paths.meta.empty()) {
-    auto meta = FileDevice::Open(paths.meta, FileDevice::Mode::kExclusive);
+    auto meta = FileDevice::Open(paths.meta, FileDevice::Options{.exclusive = true});
     if (!meta) return Pass(meta);
     volume->meta_device_ = std::move(*meta);
   }
@@ -59,4 +59,3 @@ Result<std::unique_ptr<Volume>> Volume::Open(const Paths& paths, uint64_t cache_
 }
 
 }  // namespace ddsnap::server
-#endif
