@@ -1,0 +1,661 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Functional tests of the target ddsnap against fake_server.py.
+
+Runs as root on a kernel where dm-ddsnap is loaded:
+    test_target.py ORIGIN_DEV STORE_DEV [TEST...]
+Prints TAP.  Each test begins with fresh devices.
+"""
+import hashlib
+import mmap
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import fake_server as fs  # noqa: E402
+
+ORIGIN, STORE = sys.argv[1:3]
+SOCK = "/run/ddsnap-test.sock"
+BLOCK = 4096
+os.environ["DM_DISABLE_UDEV"] = "1"
+
+
+def sh(*argv, check=True, timeout=120):
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
+    if check and p.returncode:
+        raise RuntimeError("%s: %s" % (" ".join(argv), p.stderr.strip()))
+    return p
+
+
+def size_of(dev):
+    return int(sh("blockdev", "--getsz", dev).stdout)
+
+
+class Dev:
+    """O_DIRECT I/O on a device; may be shared by threads."""
+
+    def __init__(self, path, flags=os.O_RDWR):
+        self.fd = os.open(path, flags | os.O_DIRECT)
+
+    def write(self, offset, data):
+        buf = mmap.mmap(-1, len(data))
+        buf.write(data)
+        n = os.pwrite(self.fd, buf, offset)
+        assert n == len(data), n
+
+    def read(self, offset, length):
+        buf = mmap.mmap(-1, length)
+        n = os.preadv(self.fd, [buf], offset)
+        assert n == length, n
+        return bytes(buf)
+
+    def close(self):
+        os.close(self.fd)
+
+
+def digest(path, step=1 << 20):
+    d = Dev(path, os.O_RDONLY)
+    h = hashlib.sha256()
+    left, at = size_of(path) * 512, 0
+    while left:
+        n = min(step, left)
+        h.update(d.read(at, n))
+        at, left = at + n, left - n
+    d.close()
+    return h.hexdigest()
+
+
+def block(seed, number):
+    return (b"%016d:%015d" % (seed, number)) * (BLOCK // 32)
+
+
+def seed_of(data):
+    assert data == data[:32] * (BLOCK // 32), "torn block"
+    return int(data[:16]), int(data[17:32])
+
+
+class Volume:
+    def __init__(self, shift=3):
+        self.sectors = size_of(ORIGIN)
+        self.server = fs.FakeServer(SOCK, self.sectors, size_of(STORE), shift)
+        self.shift = shift
+        self.names = []
+
+    def table(self, tag, store=STORE, origin=ORIGIN):
+        return "0 %d ddsnap %s %s %s %d" % (self.sectors, store, origin, SOCK, tag)
+
+    def add(self, name, tag=-1, **kw):
+        sh("dmsetup", "create", name, "--table", self.table(tag, **kw))
+        self.names.append(name)
+        return "/dev/mapper/" + name
+
+    def remove(self, name):
+        sh("dmsetup", "remove", name)
+        self.names.remove(name)
+
+    def status(self, name):
+        return sh("dmsetup", "status", name).stdout.split()[3:]
+
+    def close(self):
+        for n in reversed(list(self.names)):
+            sh("dmsetup", "remove", "--retry", n, timeout=60)
+        self.server.shutdown()
+        assert not self.server.errors, self.server.errors[0]
+
+
+def fill(path, seed, sectors):
+    d = Dev(path)
+    per = 1 << 20
+    for at in range(0, sectors * 512, per):
+        n = min(per, sectors * 512 - at)
+        d.write(at, b"".join(block(seed, (at + i) // BLOCK) for i in range(0, n, BLOCK)))
+    d.close()
+
+
+class Load(threading.Thread):
+    """Random writes; knows what each block may hold."""
+
+    def __init__(self, path, blocks, seed, most=8, threads=4):
+        super().__init__(daemon=True)
+        self.path, self.blocks, self.most = path, blocks, most
+        self.random = random.Random(seed)
+        self.lock = threading.Lock()
+        self.version = 1
+        self.acked = [1] * blocks
+        self.submitted = [1] * blocks
+        self.busy = set()
+        self.stop = False
+        self.count = 0
+        self.longest = 0
+        self.error = None
+        self.workers = [threading.Thread(target=self.work, daemon=True)
+                        for _ in range(threads)]
+        for w in self.workers:
+            w.start()
+
+    def pick(self):
+        while True:
+            with self.lock:
+                n = self.random.choice([1, 1, 1, 2, self.most])
+                b = self.random.randrange(self.blocks - n + 1)
+                if self.busy & set(range(b, b + n)):
+                    continue
+                self.busy |= set(range(b, b + n))
+                self.version += 1
+                for i in range(b, b + n):
+                    self.submitted[i] = self.version
+                return b, n, self.version
+
+    def work(self):
+        d = Dev(self.path)
+        try:
+            while not self.stop:
+                b, n, v = self.pick()
+                start = time.time()
+                d.write(b * BLOCK, b"".join(block(v, i) for i in range(b, b + n)))
+                self.longest = max(self.longest, time.time() - start)
+                with self.lock:
+                    for i in range(b, b + n):
+                        self.acked[i] = v
+                    self.busy -= set(range(b, b + n))
+                    self.count += 1
+        except Exception:
+            self.error = traceback.format_exc()
+        d.close()
+
+    def wait_for(self, writes, timeout=100):
+        goal, end = self.count + writes, time.time() + timeout
+        while self.count < goal and not self.error:
+            assert time.time() < end, "load stands still at %d" % self.count
+            time.sleep(0.02)
+        assert not self.error, self.error
+
+    def finish(self):
+        self.stop = True
+        for w in self.workers:
+            w.join(60)
+            assert not w.is_alive(), "a write hangs"
+        assert not self.error, self.error
+
+    def check(self, path, low, high):
+        d = Dev(path, os.O_RDONLY)
+        step = 64
+        for b in range(0, self.blocks, step):
+            data = d.read(b * BLOCK, min(step, self.blocks - b) * BLOCK)
+            for i in range(len(data) // BLOCK):
+                v, number = seed_of(data[i * BLOCK:(i + 1) * BLOCK])
+                assert number == b + i, "block %d holds %d" % (b + i, number)
+                assert low[b + i] <= v <= high[b + i], \
+                    "%s block %d: version %d not in %d..%d" % (path, b + i, v, low[b + i],
+                                                               high[b + i])
+        d.close()
+
+
+def snapshot_under_load(v, load, tag):
+    with load.lock:
+        low = list(load.acked)
+    v.server.create(tag)
+    with load.lock:
+        high = list(load.submitted)
+    return low, high
+
+
+# ---- tests ----
+
+def test_lines():
+    v = Volume()
+    v.add("vol")
+    v.server.link_up.wait(10)
+    table = sh("dmsetup", "table", "vol").stdout.split()
+    assert table[2] == "ddsnap" and table[-1] == "-1" and len(table) == 7, table
+    assert sh("dmsetup", "create", "x", "--table", v.table(77), check=False).returncode
+    s = v.status("vol")
+    assert len(s) == 17 and s[2] == "8", s
+    v.close()
+
+
+def test_plain():
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    assert digest(path) == digest(ORIGIN)
+    sh("blockdev", "--flushbufs", path)
+    v.close()
+
+
+def snapshot_keeps(shift):
+    v = Volume(shift)
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    before = digest(path)
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    assert digest(s0) == before
+    d = Dev(path)
+    d.write(0, block(2, 0))
+    d.write(1 << 20, b"".join(block(2, 256 + i) for i in range(64)))
+    d.write(BLOCK * 1000, b"".join(block(2, 1000 + i) for i in range(3)))
+    assert digest(s0) == before
+    middle = digest(path)
+    assert middle != before
+    v.server.create(1)
+    s1 = v.add("s1", 1)
+    fill(path, 3, v.sectors)
+    assert digest(s0) == before
+    assert digest(s1) == middle
+    d.close()
+    v.close()
+
+
+def test_snapshot_4k():
+    snapshot_keeps(3)
+
+
+def test_snapshot_64k():
+    snapshot_keeps(7)
+
+
+def test_snapshot_writes():
+    v = Volume(5)
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    origin = digest(path)
+    v.server.create(0)
+    v.server.create(1)
+    s0, s1 = v.add("s0", 0), v.add("s1", 1)
+    d = Dev(s0)
+    model = {}
+
+    def put(first, n, seed):
+        d.write(first * BLOCK, b"".join(block(seed, first + i) for i in range(n)))
+        for i in range(n):
+            model[first + i] = seed
+
+    put(0, 1, 10)          # part of a chunk
+    put(1, 1, 11)          # the same chunk, private already
+    put(8, 4, 12)          # a whole chunk
+    put(17, 9, 13)         # parts and wholes
+    d.write(30 * BLOCK, b"z" * 512)
+    po = Dev(path)
+    po.write(40 * BLOCK, block(20, 40))    # copied, then written in the snapshot
+    put(40, 1, 14)
+    put(60, 1, 15)                         # private, then the origin's is copied
+    po.write(60 * BLOCK, block(21, 60))
+    po.close()
+    for i in range(200):
+        if i == 30:
+            data = d.read(i * BLOCK, BLOCK)
+            assert data == b"z" * 512 + block(1, 30)[512:]
+            continue
+        assert seed_of(d.read(i * BLOCK, BLOCK)) == (model.get(i, 1), i), i
+    assert digest(s1) == origin
+    d.close()
+    # private chunks survive a new device
+    v.remove("s0")
+    v.add("s0", 0)
+    d = Dev(s0)
+    assert seed_of(d.read(8 * BLOCK, BLOCK)) == (12, 8)
+    d.close()
+    v.close()
+
+
+def load_test(seed, disturb, rounds=6, shift=3, writes=150):
+    v = Volume(shift)
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    load = Load(path, v.sectors // 8, seed)
+    bounds, sums = {}, {}
+    for tag in range(rounds):
+        load.wait_for(writes)
+        disturb(v, tag)
+        bounds[tag] = snapshot_under_load(v, load, tag)
+        v.add("s%d" % tag, tag)
+        load.wait_for(writes)
+        load.check("/dev/mapper/s%d" % tag, *bounds[tag])
+        sums[tag] = digest("/dev/mapper/s%d" % tag)
+        for old in range(max(0, tag - 2), tag):
+            assert digest("/dev/mapper/s%d" % old) == sums[old], "snapshot %d changed" % old
+    v.server.reading = True
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    for tag in range(rounds):
+        assert digest("/dev/mapper/s%d" % tag) == sums[tag], "snapshot %d changed" % tag
+    print("# %d writes, longest %.2f s, %d hellos" % (load.count, load.longest,
+                                                      v.server.hellos))
+    v.close()
+
+
+def test_load():
+    load_test(1, lambda v, tag: None)
+
+
+def test_load_16k():
+    load_test(2, lambda v, tag: None, shift=5)
+
+
+def test_load_small_grants():
+    def disturb(v, tag):
+        v.server.grant_limit = 1 + tag % 3
+    load_test(3, disturb, rounds=4)
+
+
+def test_load_reconnect():
+    def disturb(v, tag):
+        for i in range(5):
+            v.server.cut()
+            time.sleep(0.05 * (i + 1))
+        v.server.drop_after = tag * 3
+    load_test(4, disturb)
+
+
+def test_load_late_acks():
+    def disturb(v, tag):
+        v.server.ack_delay = 0.1
+        v.server.drop_after = 5 + tag
+    load_test(5, disturb, rounds=4, writes=60)
+
+
+def test_damaged_frames():
+    r = random.Random(6)
+
+    def disturb(v, tag):
+        f = fs.frame
+        s = fs.struct.pack
+        bad = [os.urandom(64), f(99, b"12345678"), f(fs.ACK, s("<QQ", 1 << 60, 1)),
+               f(fs.GRANT, s("<QQ", 1 << 61, 5)), f(fs.GRANT, s("<QQ", 5, 0)),
+               f(fs.MAPPED, s("<QQQII", 1 << 50, 1, 1, 1, 0) + bytes(16)),
+               f(fs.RESUME, s("<QQQ", 0, 1 << 40, 1)), f(fs.RESUME, s("<QQQ", 77, 1, 1)),
+               f(fs.WELCOME, bytes(40)), f(fs.DROP, bytes(8)), f(fs.BARRIER, bytes(8)),
+               f(fs.ABANDON, b"x" * 264), f(fs.DENIED, b""), f(fs.ACK, b"x" * 8),
+               fs.FRAME.pack(fs.MAGIC, fs.ACK, 65544, 0, 0),
+               fs.FRAME.pack(fs.MAGIC, fs.ACK, 13, 0, 0)]
+        for b in r.sample(bad, 6):
+            v.server.link_up.wait(10)
+            v.server.damage(b)
+            time.sleep(0.1)
+            v.server.cut()
+    load_test(6, disturb, rounds=4)
+
+
+def test_server_away():
+    """I/O waits while nobody is there; a noflush suspend gives it back."""
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    v.server.link_allowed = False
+    v.server.cut()
+    d, done = Dev(path), []
+
+    def write():
+        d.write(BLOCK * 7, block(2, 7))
+        done.append(1)
+
+    t = threading.Thread(target=write)
+    t.start()
+    snap = Dev(s0, os.O_RDONLY)
+    got = []
+    t2 = threading.Thread(target=lambda: got.append(snap.read(BLOCK * 9, BLOCK)))
+    t2.start()
+    time.sleep(0.5)
+    assert not done and not got
+    assert seed_of(d.read(BLOCK * 7, BLOCK)) == (1, 7)      # reads go on
+    assert v.status("vol")[0] == "waiting" and v.status("vol")[6] == "2", v.status("vol")
+    sh("dmsetup", "suspend", "--noflush", "--nolockfs", "vol", timeout=20)
+    assert v.status("vol")[6] == "1", v.status("vol")
+    sh("dmsetup", "load", "vol", "--table", v.table(-1))
+    sh("dmsetup", "resume", "vol")
+    time.sleep(0.3)
+    assert not done
+    v.server.link_allowed = True
+    t.join(20)
+    t2.join(20)
+    assert done and seed_of(got[0]) == (1, 9)
+    assert seed_of(d.read(BLOCK * 7, BLOCK)) == (2, 7)
+    assert seed_of(snap.read(BLOCK * 7, BLOCK)) == (1, 7)
+    d.close()
+    snap.close()
+    v.close()
+
+
+def test_reload_under_load():
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    before = digest(s0)
+    load = Load(path, v.sectors // 8, 7)
+    for i in range(12):
+        load.wait_for(20)
+        for name, tag in (("vol", -1), ("s0", 0)):
+            sh("dmsetup", "load", name, "--table", v.table(tag))
+            flags = ["--noflush"] if i % 2 else []
+            sh("dmsetup", "suspend", "--nolockfs", *flags, name, timeout=60)
+            sh("dmsetup", "resume", name)
+    assert digest(s0) == before
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    assert digest(s0) == before
+    v.close()
+
+
+def test_drop():
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    e0 = v.server.create(0)
+    v.server.create(1)
+    s0, s1 = v.add("s0", 0), v.add("s1", 1)
+    d = Dev(s0, os.O_RDONLY)
+    d.read(0, BLOCK)
+    stop = []
+    errors = []
+
+    def read():
+        while not stop:
+            try:
+                d.read(BLOCK * random.randrange(1000), BLOCK)
+            except OSError as e:
+                errors.append(e)
+                break
+    t = threading.Thread(target=read)
+    t.start()
+    time.sleep(0.2)
+    v.server.delete(0)
+    t.join(20)
+    assert errors, "reads of a dropped snapshot go on"
+    for _ in range(100):
+        if e0 in v.server.dropped:
+            break
+        time.sleep(0.05)
+    assert e0 in v.server.dropped
+    assert v.status("s0")[1] == "dropped"
+    d.close()
+    fill(path, 2, v.sectors)
+    c = Dev(s1, os.O_RDONLY)
+    assert seed_of(c.read(0, BLOCK)) == (1, 0)
+    c.close()
+    # a snapshot that nobody has open
+    v.remove("s1")
+    time.sleep(0.2)
+    e1 = v.server.delete(1).epoch
+    for _ in range(100):
+        if e1 in v.server.dropped:
+            break
+        time.sleep(0.05)
+    assert e1 in v.server.dropped
+    v.close()
+
+
+def test_full_and_abandon():
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.deny = True
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    d = Dev(path)
+    try:
+        d.write(0, block(2, 0))
+        raise AssertionError("write without space")
+    except OSError as e:
+        assert e.errno == 28, e
+    assert seed_of(d.read(0, BLOCK)) == (1, 0)
+    assert v.status("vol")[16] == "1"
+    v.server.deny = False
+    d.write(0, block(2, 0))
+    v.server.abandon()
+    v.server.deny = True
+    d.write(BLOCK * 5, block(3, 5))
+    for _ in range(100):
+        if v.status("s0")[1] == "dropped":
+            break
+        time.sleep(0.05)
+    assert v.status("s0")[1] == "dropped"
+    assert v.status("vol")[1] == "abandoned", v.status("vol")
+    try:
+        Dev(s0, os.O_RDONLY).read(0, BLOCK)
+        raise AssertionError("read of a snapshot given up")
+    except OSError as e:
+        assert e.errno == 5, e
+    # a snapshot made later is good again
+    v.server.deny = False
+    v.server.create(2)
+    s2 = v.add("s2", 2)
+    now = digest(path)
+    fill(path, 4, v.sectors)
+    assert digest(s2) == now
+    d.close()
+    v.close()
+
+
+def test_discard_and_zeroes():
+    v = Volume(5)
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    before = digest(s0)
+    d = Dev(path)
+    p = sh("blkdiscard", "-o", "0", "-l", str(1 << 20), path, check=False)
+    assert seed_of(d.read(0, BLOCK)) == (1, 0) or p.returncode
+    assert digest(s0) == before
+    sh("blkdiscard", "-z", "-o", str(1 << 20), "-l", str((6 << 20) + 4096), path)
+    assert d.read(1 << 20, BLOCK) == bytes(BLOCK)
+    assert d.read((7 << 20), BLOCK) == bytes(BLOCK)
+    assert seed_of(d.read((7 << 20) + BLOCK, BLOCK))[0] == 1
+    assert digest(s0) == before
+    sh("blkdiscard", "-z", "-o", "0", "-l", str((1 << 20) + 4096), s0)
+    c = Dev(s0)
+    assert c.read(0, 1 << 20) == bytes(1 << 20)
+    assert seed_of(d.read(0, BLOCK)) == (1, 0)
+    c.close()
+    d.close()
+    v.close()
+
+
+def error_table(dev, first, count):
+    n = size_of(dev)
+    return "0 %d linear %s 0\n%d %d error\n%d %d linear %s %d\n" % (
+        first, dev, first, count, first + count, n - first - count, dev, first + count)
+
+
+def make_bad(name, dev, first, count):
+    subprocess.run(["dmsetup", "create", name], input=error_table(dev, first, count), text=True,
+                   check=True)
+    return "/dev/mapper/" + name
+
+
+def test_store_errors():
+    """Bad sectors of the store: other addresses are taken."""
+    v = Volume()
+    bad = make_bad("bad", STORE, 8 * 20, 8 * 3)
+    path = v.add("vol", store=bad)
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    s0 = v.add("s0", 0, store=bad)
+    before = digest(path)
+    fill(path, 2, v.sectors)
+    assert digest(s0) == before
+    assert int(v.status("vol")[15]) > 0
+    v.close()
+    sh("dmsetup", "remove", "bad")
+
+
+def test_origin_errors():
+    """A bad sector of the origin is lost to the snapshots, alone."""
+    v = Volume()
+    bad = make_bad("bad", ORIGIN, 8 * 100, 8)
+    fill(ORIGIN, 1, v.sectors)
+    path = v.add("vol", origin=bad)
+    v.server.create(0)
+    s0 = v.add("s0", 0, origin=bad)
+    d, c = Dev(path), Dev(s0, os.O_RDONLY)
+    try:
+        d.write(BLOCK * 90, b"".join(block(2, 90 + i) for i in range(20)))
+        raise AssertionError("write to a bad sector")
+    except OSError as e:
+        assert e.errno == 5
+    for i in range(85, 115):
+        try:
+            assert seed_of(c.read(i * BLOCK, BLOCK)) == (1, i)
+            assert i != 100
+        except OSError:
+            assert i == 100, i
+    d.close()
+    c.close()
+    v.close()
+    sh("dmsetup", "remove", "bad")
+
+
+def test_snapshot_write_load():
+    """Writes to origin and snapshot at once, with links breaking."""
+    v = Volume(4)
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    s0 = v.add("s0", 0)
+    a = Load(path, v.sectors // 8, 8, threads=2)
+    b = Load(s0, v.sectors // 8, 9, threads=2)
+    for i in range(10):
+        a.wait_for(40)
+        b.wait_for(20)
+        if i % 2:
+            v.server.cut()
+    a.finish()
+    b.finish()
+    a.check(path, a.acked, a.submitted)
+    b.check(s0, b.acked, b.submitted)
+    v.close()
+
+
+def main():
+    names = sys.argv[3:] or [n[5:] for n in globals() if n.startswith("test_")]
+    failed = 0
+    print("1..%d" % len(names))
+    for i, name in enumerate(names, 1):
+        start = time.time()
+        try:
+            globals()["test_" + name]()
+            print("ok %d - %s # %.1f s" % (i, name, time.time() - start), flush=True)
+        except Exception:
+            failed += 1
+            for line in traceback.format_exc().splitlines():
+                print("# " + line)
+            print("not ok %d - %s" % (i, name), flush=True)
+            print(sh("dmsetup", "status", check=False).stdout, flush=True)
+            break
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
