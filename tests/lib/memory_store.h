@@ -57,6 +57,7 @@ class MemoryStore : public SnapStore {
   Status Changelist(Epoch from, Epoch to,
                     const std::function<bool(const ChunkRange&)>& sink) override;
   bool dirty() const override { return dirty_; }
+  bool batch_full() const override { return false; }
   Status Commit(bool flush_copies) override;
   Result<bool> Step() override;
   Status Checkpoint() override { return Commit(false); }
