@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // ddsnap devspam [--verify] [--seed N] [--generation N] [--percent N] DEVICE
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -65,7 +66,7 @@ class Devspam {
                [this](Slot& slot) { return Check(slot); });
   }
 
-  [[nodiscard]] uint64_t blocks() const { return blocks_; }
+  [[nodiscard]] uint64_t blocks() const { return options_.verify ? found_.good : written_.load(); }
   [[nodiscard]] uint64_t generation() const { return generation_; }
   [[nodiscard]] const Found& found() const { return found_; }
 
@@ -102,12 +103,13 @@ class Devspam {
   }
 
   // Chosen blocks next to each other go out in one write.
-  Status Write(Slot& slot) const {
+  Status Write(Slot& slot) {
     size_t begin = 0;
     for (size_t i = 0; i <= slot.blocks; ++i) {
       const repl::SpamId id{slot.block + i, generation_, options_.seed};
       if (i < slot.blocks && repl::SpamChooses(id, options_.percent)) {
         repl::FillSpam(id, slot.At(i));
+        ++written_;
         continue;
       }
       if (i > begin) {
@@ -145,6 +147,7 @@ class Devspam {
   const repl::ContentDevice& device_;
   const uint64_t blocks_;
   uint64_t generation_ = 0;
+  std::atomic<uint64_t> written_ = 0;  // blocks
   Found found_;
   ProgressLine line_;
 };

@@ -29,9 +29,9 @@ RecordWriter::RecordWriter(ByteSink& sink, const Magic& magic)
     : sink_(sink), begin_{magic, kVersion, 0}, previous_(InitialSum(begin_)) {}
 
 Status RecordWriter::Put(uint32_t type, std::span<const std::byte> body,
-                         std::span<const std::byte> payload) {
-  RawRecord head{type, 0, static_cast<uint32_t>(body.size()), static_cast<uint32_t>(payload.size()),
-                 number_, {}};
+                         std::span<const std::byte> payload, uint32_t flags) {
+  RawRecord head{type, flags, static_cast<uint32_t>(body.size()),
+                 static_cast<uint32_t>(payload.size()), number_, {}};
   head.sum = RecordSum(previous_, head, body);
   if (number_ == 0) {
     if (Status s = sink_.Write(BytesOf(begin_)); !s) return s;

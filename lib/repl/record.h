@@ -33,7 +33,7 @@ class RecordWriter {
   RecordWriter(ByteSink& sink, const Magic& magic);
 
   [[nodiscard]] Status Put(uint32_t type, std::span<const std::byte> body,
-                           std::span<const std::byte> payload = {});
+                           std::span<const std::byte> payload = {}, uint32_t flags = 0);
   template <typename T>
   [[nodiscard]] Status PutStruct(uint32_t type, const T& body,
                                  std::span<const std::byte> payload = {}) {

@@ -56,7 +56,7 @@ std::optional<SpamId> ReadSpam(std::span<const std::byte> block) {
 }
 
 bool SpamChooses(const SpamId& id, unsigned percent) {
-  return percent >= 100 || Mix(Start(id)) % 100 < percent;
+  return percent >= 100 || id.block == 0 || Mix(Start(id)) % 100 < percent;
 }
 
 }  // namespace ddsnap::repl

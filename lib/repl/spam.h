@@ -28,7 +28,8 @@ void FillSpam(const SpamId& id, std::span<std::byte> out);
 [[nodiscard]] std::optional<SpamId> ReadSpam(std::span<const std::byte> block);
 
 // Whether a run that writes `percent` of all blocks writes this one: the same
-// blocks for the same seed and generation.
+// blocks for the same seed and generation, and always block 0, whose generation
+// is the newest therefore.
 [[nodiscard]] bool SpamChooses(const SpamId& id, unsigned percent);
 
 }  // namespace ddsnap::repl
