@@ -99,6 +99,8 @@ class SnapStore {
   [[nodiscard]] static Result<std::unique_ptr<SnapStore>> Open(BlockDevice& store,
                                                                BlockDevice* meta,
                                                                const OpenOptions& options);
+  SnapStore(const SnapStore&) = delete;
+  SnapStore& operator=(const SnapStore&) = delete;
   virtual ~SnapStore() = default;
 
   // ---- what there is
@@ -117,19 +119,21 @@ class SnapStore {
   [[nodiscard]] virtual const std::optional<Error>& failed() const = 0;
 
   // ---- the kernel's requests
-  // Staged.  Takes up to `chunks` free chunks as few ranges.  ENOSPC if there
-  // are none: see VictimForSpace.  Granted chunks are not used for anything
+  // Staged.  Takes up to `chunks` free chunks as few ranges.  EAGAIN if there
+  // are none yet but Step is about to free some; ENOSPC if there are none: see
+  // VictimForSpace.  Granted chunks are not used for anything
   // else until recorded, returned or voided.
   [[nodiscard]] virtual Result<std::vector<Range>> Grant(uint64_t chunks) = 0;
   // Staged.  Gives back granted chunks.
   [[nodiscard]] virtual Status Return(const Range& range) = 0;
-  // Staged.  All grants outstanding but `keep` are free again (HELLO).
+  // Staged.  All grants outstanding are free again.  To be called at the first
+  // GRANT_WANTED after HELLO: by then the kernel has reported again what it had
+  // copied, and has nothing in flight.
   [[nodiscard]] virtual Status ReturnAllGrants() = 0;
   // Staged.  The origin's chunks [chunk, chunk+count) were copied to granted
-  // addresses from `address` on.  Idempotent: where an exception that covers
-  // the newest snapshot exists at the same address nothing happens; where one
-  // exists elsewhere, or no snapshot is live, the address is freed.  EINVAL for an
-  // address that is neither granted nor this chunk's already.
+  // addresses from `address` on.  Idempotent: a chunk that needs no copy (any more) frees
+  // the address if it is granted, and otherwise nothing happens.  EINVAL for a chunk that
+  // needs a copy at an address that was not granted.
   [[nodiscard]] virtual Status RecordCopy(uint64_t chunk, uint64_t count, uint64_t address) = 0;
   // Staged.  The same for chunks whose old content could not be read.
   [[nodiscard]] virtual Status RecordUnreadable(uint64_t chunk, uint64_t count,
@@ -174,6 +178,9 @@ class SnapStore {
 
   // ---- durability and background work
   [[nodiscard]] virtual bool dirty() const = 0;  // is there anything staged?
+  // True when the open batch has grown so much that Commit should come before
+  // anything else is staged.  Bounds what one batch takes of journal and memory.
+  [[nodiscard]] virtual bool batch_full() const = 0;
   // Makes everything staged durable.  `flush_copies`: flush the store device
   // first, because a staged record names a copy that was not completed before
   // the last Commit's flush began.
@@ -183,6 +190,9 @@ class SnapStore {
   [[nodiscard]] virtual Result<bool> Step() = 0;
   // Checkpoints completely: what a clean shutdown does.
   [[nodiscard]] virtual Status Checkpoint() = 0;
+
+ protected:
+  SnapStore() = default;
 };
 
 }  // namespace ddsnap

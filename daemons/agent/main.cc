@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap-agent: connects the kernel and the servers of this host.
+#include <config.h>
+
+#include "agent.h"
+#include "base/log.h"
+#include "cli/command_line.h"
+#include "dm/dm.h"
+#include "io/daemon.h"
+#include "io/unix_socket.h"
+
+using namespace ddsnap;
+
+namespace {
+
+Status Connect(const wire::Device& dm_dev, int fd) {
+  return dm::SendMessage({dm_dev.major, dm_dev.minor}, "connect " + std::to_string(fd));
+}
+
+Status Serve(bool foreground, const std::string& socket) {
+  auto daemon = Daemon::Start(foreground);
+  if (!daemon) return Pass(daemon);
+  ProtectBelowBlockDevice();
+  auto loop = EventLoop::New();
+  if (!loop) return Pass(loop);
+  auto listener = ListenUnixOrActivated(socket);
+  if (!listener) return Pass(listener);
+  const agent::Agent agent(*loop, std::move(*listener), Connect);
+  if (Status s = loop->OnTermination([&loop] { loop->Exit(); }); !s) return s;
+  loop->EnableWatchdog();
+  daemon->Ready();
+  LogSetup("ddsnap-agent", foreground);
+  return loop->Run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bool foreground = false;
+  std::string socket;
+  CLI::App app{"Connects the kernel and the ddsnap servers of this host", "ddsnap-agent"};
+  app.add_flag("-f,--foreground", foreground, "stay in the foreground");
+  app.add_option("AGENT_SOCK", socket, "socket to listen on")->required();
+  if (const auto done = ParseCommandLine(app, PACKAGE_VERSION, argc, argv)) return *done;
+  LogSetup("ddsnap-agent", true);
+  if (const Status s = Serve(foreground, socket); !s) {
+    Log(LOG_ERR, s.error().text);
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "link_waiter.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "server.h"
+
+namespace ddsnap::server {
+namespace {
+
+constexpr uint64_t kLookAgainMs = 1000;
+// A kernel names its devices right after WELCOME and need not say that it is
+// done, unless it wants grants.
+constexpr uint64_t kSettleMs = 300;
+
+}  // namespace
+
+LinkWaiter::LinkWaiter(Server& server, EventLoop& loop)
+    : server_(server),
+      look_again_(loop.AddTimer([this] { Look(); })),
+      settle_(loop.AddTimer([this] { OnSettled(); })) {}
+
+bool LinkWaiter::May(For what) {
+  if (server_.kernel() != nullptr) return what == For::kLink || settled_;
+  return !server_.volume().MaybeAttached();
+}
+
+void LinkWaiter::Wait(For what, Work work) {
+  if (May(what)) return work({});
+  waiting_.push_back({what, EventLoop::NowMs() + server_.config().wait_ms, std::move(work)});
+  look_again_.ArmAfter(kLookAgainMs);
+}
+
+void LinkWaiter::Look() {
+  for (Waiting& waiting : std::exchange(waiting_, {})) {
+    if (May(waiting.what)) {
+      waiting.work({});
+    } else if (EventLoop::NowMs() >= waiting.deadline) {
+      waiting.work(Fail(EAGAIN, "a kernel is attached, but has no link to this server"));
+    } else {
+      waiting_.push_back(std::move(waiting));
+    }
+  }
+  if (!waiting_.empty()) look_again_.ArmAfter(kLookAgainMs);
+}
+
+void LinkWaiter::OnLinked() {
+  settled_ = false;
+  settle_.ArmAfter(kSettleMs);
+  Look();
+}
+
+void LinkWaiter::OnSettled() {
+  if (server_.kernel() == nullptr) return;
+  settled_ = true;
+  settle_.Disarm();
+  Look();
+}
+
+}  // namespace ddsnap::server

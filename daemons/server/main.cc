@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap-server: serves one snapshot store.
+#include <config.h>
+
+#include "base/log.h"
+#include "io/daemon.h"
+#include "io/unix_socket.h"
+#include "options.h"
+#include "server.h"
+
+using namespace ddsnap;
+
+namespace {
+
+Status Serve(const server::Options& options) {
+  auto daemon = Daemon::Start(options.foreground);
+  if (!daemon) return Pass(daemon);
+  ProtectBelowBlockDevice();
+  auto loop = EventLoop::New();
+  if (!loop) return Pass(loop);
+  // The lock comes first: the socket of a second server must not replace ours.
+  auto volume = server::Volume::Open(options.config.paths, options.config.cache_bytes);
+  if (!volume) return Pass(volume);
+  auto listener = ListenUnixOrActivated(options.config.socket);
+  if (!listener) return Pass(listener);
+  server::Server server(*loop, **volume, options.config, std::move(*listener));
+  if (Status s = loop->OnTermination([&server] { server.Shutdown(); }); !s) return s;
+  loop->EnableWatchdog();
+  daemon->Ready();
+  LogSetup("ddsnap-server", options.foreground);
+  if (Status s = loop->Run(); !s) return s;
+  return server.Finish();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto options = server::ParseOptions(argc, argv, PACKAGE_VERSION);
+  if (!options) return options.error();
+  LogSetup("ddsnap-server", true);
+  if (const Status s = Serve(*options); !s) {
+    Log(LOG_ERR, s.error().text);
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "server.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "io/unix_socket.h"
+#include "kernel_session.h"
+
+namespace ddsnap::server {
+namespace {
+
+constexpr size_t kMaxSessions = 256;
+// Input may put off the end of a turn this many times: a peer that never
+// stops talking must not keep the others from their answers.
+constexpr unsigned kMaxPutOff = 64;
+
+}  // namespace
+
+Server::Server(EventLoop& loop, Volume& volume, Config config, Fd listener)
+    : loop_(loop),
+      volume_(volume),
+      config_(std::move(config)),
+      listener_(std::move(listener)),
+      turn_(loop.AddDeferred(EventLoop::kPriorityTurn, [this] { EndTurn(); })),
+      idle_(loop.AddDeferred(EventLoop::kPriorityIdle, [this] { Idle(); })),
+      accept_(loop.AddIo(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); })),
+      space_(*this),
+      link_waiter_(*this, loop),
+      creations_(*this, loop),
+      registrar_(loop, config_.agent,
+                 {.devices = volume.devices(), .uuid = volume.store().uuid(),
+                  .socket = config_.socket}) {
+  if (!volume_.MaybeAttached()) space_.OnLinkSettled();
+  BackgroundWork();
+}
+
+Server::~Server() = default;
+
+void Server::Accept() {
+  auto fd = AcceptUnix(listener_.get());
+  if (!fd) {
+    if (fd.error().code != EAGAIN) Log(LOG_WARNING, fd.error().text);
+    return;
+  }
+  if (sessions_.size() >= kMaxSessions) {
+    Log(LOG_WARNING, "too many connections: one more is closed");
+    return;
+  }
+  sessions_.push_back(std::make_shared<Session>(*this, loop_, std::move(*fd)));
+}
+
+void Server::Forget(Session& session) {
+  const auto it = std::find_if(sessions_.begin(), sessions_.end(),
+                               [&](const auto& s) { return s.get() == &session; });
+  if (it == sessions_.end()) return;
+  closed_.push_back(std::move(*it));
+  sessions_.erase(it);
+  ScheduleTurn();
+}
+
+// ---- the turn
+
+void Server::ScheduleTurn() {
+  turn_.Arm();
+  if (++turns_put_off_ == kMaxPutOff) turn_.SetPriority(EventLoop::kPriorityIo - 1);
+}
+
+void Server::CopiesReported() {
+  copies_unflushed_ = true;
+  ScheduleTurn();
+}
+
+void Server::LiveChanged() {
+  live_changed_ = true;
+  ScheduleTurn();
+}
+
+void Server::EndTurn() {
+  if (std::exchange(turns_put_off_, 0) >= kMaxPutOff) turn_.SetPriority(EventLoop::kPriorityTurn);
+  closed_.clear();
+  if (live_changed_ && kernel_ != nullptr && !creations_.barrier_up()) {
+    kernel_->SendResume(0);
+    live_changed_ = false;
+  }
+  if (!abandoned_ && (store().dirty() || store().failed())) {
+    const Status s = store().Commit(std::exchange(copies_unflushed_, false));
+    if (!s) return CommitFailed(s.error());
+    BackgroundWork();
+  }
+  for (const auto& session : sessions_) session->Release();
+}
+
+// The store cannot be written any more.  The origin must go on: every snapshot
+// is given up, which the store cannot remember, so a mark does.
+void Server::CommitFailed(const Error& why) {
+  abandoned_ = why;
+  Log(LOG_CRIT, "snapshot store failed, all snapshots are given up: " + why.text,
+      {{"ZUMASTOR_EVENT", "store-failed"}});
+  if (Status s = volume_.MarkAbandoned(); !s) {
+    Log(LOG_CRIT, "and this cannot be remembered over a restart: " + s.error().text);
+  }
+  creations_.FailAll(why);
+  for (const auto& session : sessions_) session->CommitFailed(why);
+}
+
+uint64_t Server::live() { return abandoned_ ? 0 : store().live(); }
+
+// ---- background work
+
+void Server::BackgroundWork() {
+  idle_.SetPriority(space_.waiting() ? EventLoop::kPriorityTurn : EventLoop::kPriorityIdle);
+  idle_.Arm();
+}
+
+void Server::Idle() {
+  if (abandoned_) return;
+  auto more = store().Step();
+  if (!more) {
+    ScheduleTurn();  // its commit reports a failed store
+    return;
+  }
+  if (*more) BackgroundWork();
+  if (store().dirty()) {
+    // Freed chunks are there for a waiting grant when that is durable.
+    if (!space_.waiting()) return ScheduleTurn();
+    EndTurn();
+  }
+  space_.Advance(*more);
+}
+
+// ---- the link
+
+void Server::SetKernel(KernelSession* kernel) {
+  if (kernel_ != nullptr) {
+    Log(LOG_NOTICE, "a newer kernel link replaces the present one");
+    KernelSession* old = kernel_;
+    KernelGone(old);
+    old->Close();
+  }
+  kernel_ = kernel;
+  live_changed_ = false;
+  Log(LOG_INFO, "kernel linked");
+}
+
+void Server::KernelGone(KernelSession* kernel) {
+  if (kernel_ != kernel) return;
+  Log(LOG_INFO, "kernel link closed");
+  last_attached_ = kernel->attached();
+  kernel_ = nullptr;
+  space_.OnLinkLost();
+  link_waiter_.OnLinkLost();
+  creations_.OnLinkLost();
+  ScheduleTurn();
+}
+
+uint32_t Server::AttachedCount(Epoch snapshot) const {
+  const auto& attached = kernel_ != nullptr ? kernel_->attached() : last_attached_;
+  const auto it = attached.find(snapshot);
+  return it == attached.end() ? 0 : it->second;
+}
+
+void Server::Shutdown() { loop_.Exit(); }
+
+Status Server::Finish() {
+  if (abandoned_) return std::unexpected(*abandoned_);
+  EndTurn();
+  if (abandoned_) return std::unexpected(*abandoned_);
+  return store().Checkpoint();
+}
+
+}  // namespace ddsnap::server

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+// The devices of the volume that is served, and its open store.
+#ifndef DDSNAP_SERVER_VOLUME_H_
+#define DDSNAP_SERVER_VOLUME_H_
+
+#include <memory>
+#include <string>
+
+#include "io/block_device.h"
+#include "store/snapstore.h"
+#include "wire/messages.h"
+
+namespace ddsnap::server {
+
+class Volume {
+ public:
+  struct Paths {
+    std::string store, origin, meta;  // meta: empty without a metadata device
+    std::string state_dir;            // of marks that outlive the store
+  };
+
+  // Opens store and metadata device exclusively, and recovers the store.
+  [[nodiscard]] static Result<std::unique_ptr<Volume>> Open(const Paths& paths,
+                                                            uint64_t cache_bytes);
+
+  [[nodiscard]] SnapStore& store() { return *store_; }
+  [[nodiscard]] const wire::VolumeDevices& devices() const { return devices_; }
+  [[nodiscard]] uint64_t store_sectors() const { return store_device_->size() / 512; }
+
+  // True if a kernel may have a device of this volume active: asks device-mapper,
+  // or where that is not to be had, the store's memory of it.
+  [[nodiscard]] bool MaybeAttached();
+
+  // Leaves a durable mark that the origin is written to without copies.
+  [[nodiscard]] Status MarkAbandoned();
+
+ private:
+  Volume() = default;
+  [[nodiscard]] Status ObeyAbandonedMark();
+  [[nodiscard]] std::string MarkPath() const;
+
+  std::string state_dir_;
+  std::unique_ptr<BlockDevice> store_device_, meta_device_;
+  wire::VolumeDevices devices_;
+  std::unique_ptr<SnapStore> store_;
+};
+
+}  // namespace ddsnap::server
+
+#endif  // DDSNAP_SERVER_VOLUME_H_

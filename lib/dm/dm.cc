@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "dm/dm.h"
+
+#include <libdevmapper.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <memory>
+#include <optional>
+#include <sstream>
+
+namespace ddsnap::dm {
+namespace {
+
+using Task = std::unique_ptr<dm_task, decltype(&dm_task_destroy)>;
+
+// libdevmapper prints its errors by default: ours go to the caller.
+void Quiet(int, const char*, int, int, const char*, ...) {}
+
+Task NewTask(int type) {
+  dm_log_with_errno_init(Quiet);
+  return {dm_task_create(type), dm_task_destroy};
+}
+
+Status RunTask(dm_task* task, const std::string& what) {
+  if (dm_task_run(task)) return {};
+  const int error = dm_task_get_errno(task);
+  return FailErrno(error != 0 ? error : (errno != 0 ? errno : EIO), what);
+}
+
+// libdevmapper looks for its control node by name; without one there is no
+// device-mapper, and it would try to load modules.
+Status CheckControl() {
+  if (::access("/dev/mapper/control", R_OK | W_OK) != 0) {
+    return FailErrno(errno, "/dev/mapper/control");
+  }
+  return {};
+}
+
+// "253:4" or a path.
+std::optional<DeviceNumber> ParseDevice(const std::string& text) {
+  DeviceNumber number;
+  const size_t colon = text.find(':');
+  if (colon != std::string::npos && text[0] != '/') {
+    const char* end = text.data() + text.size();
+    const auto major = std::from_chars(text.data(), end, number.major);
+    const auto minor = std::from_chars(text.data() + colon + 1, end, number.minor);
+    if (major.ec != std::errc() || minor.ec != std::errc()) return std::nullopt;
+    return number;
+  }
+  struct stat st{};
+  if (::stat(text.c_str(), &st) != 0 || !S_ISBLK(st.st_mode)) return std::nullopt;
+  return DeviceNumber{major(st.st_rdev), minor(st.st_rdev)};
+}
+
+// The device's table, if it is a ddsnap target; nullopt for other devices and
+// for those that vanish while we look.
+std::optional<DdsnapDevice> ReadTable(const dm_names& entry) {
+  Task task = NewTask(DM_DEVICE_TABLE);
+  if (!task || !dm_task_set_name(task.get(), entry.name) || !dm_task_run(task.get())) {
+    return std::nullopt;
+  }
+  uint64_t start = 0, length = 0;
+  char* type = nullptr;
+  char* params = nullptr;
+  (void)dm_get_next_target(task.get(), nullptr, &start, &length, &type, &params);
+  if (type == nullptr || params == nullptr || std::string(type) != "ddsnap") return std::nullopt;
+  DdsnapDevice device;
+  device.name = entry.name;
+  device.number = {major(entry.dev), minor(entry.dev)};
+  std::string store, origin;
+  std::istringstream(params) >> store >> origin >> device.socket >> device.tag;
+  const auto store_number = ParseDevice(store);
+  const auto origin_number = ParseDevice(origin);
+  if (!store_number || !origin_number) return std::nullopt;
+  device.store = *store_number;
+  device.origin = *origin_number;
+  return device;
+}
+
+}  // namespace
+
+Status SendMessage(const DeviceNumber& device, const std::string& message) {
+  const std::string what =
+      "message to device " + std::to_string(device.major) + ":" + std::to_string(device.minor);
+  if (Status s = CheckControl(); !s) return s;
+  Task task = NewTask(DM_DEVICE_TARGET_MSG);
+  if (!task || !dm_task_set_major(task.get(), static_cast<int>(device.major)) ||
+      !dm_task_set_minor(task.get(), static_cast<int>(device.minor)) ||
+      !dm_task_set_sector(task.get(), 0) || !dm_task_set_message(task.get(), message.c_str())) {
+    return FailErrno(ENOMEM, what);
+  }
+  return RunTask(task.get(), what);
+}
+
+Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
+  if (Status s = CheckControl(); !s) return Pass(s);
+  Task task = NewTask(DM_DEVICE_LIST);
+  if (!task) return FailErrno(ENOMEM, "device list");
+  if (Status s = RunTask(task.get(), "device list"); !s) return Pass(s);
+  std::vector<DdsnapDevice> devices;
+  const dm_names* entry = dm_task_get_names(task.get());
+  if (entry == nullptr || entry->dev == 0) return devices;
+  for (;;) {
+    if (auto device = ReadTable(*entry)) devices.push_back(std::move(*device));
+    if (entry->next == 0) return devices;
+    entry = reinterpret_cast<const dm_names*>(reinterpret_cast<const char*>(entry) + entry->next);
+  }
+}
+
+}  // namespace ddsnap::dm

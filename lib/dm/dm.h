@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+// The few device-mapper requests that daemons and tools make, by libdevmapper.
+//
+// Thread rule: one thread; calls block for one ioctl each.  Device-mapper may take
+// its time: daemons that must not wait call from a child process.
+#ifndef DDSNAP_DM_DM_H_
+#define DDSNAP_DM_DM_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace ddsnap::dm {
+
+struct DeviceNumber {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  bool operator==(const DeviceNumber&) const = default;
+};
+
+// A live device whose table is one line "0 N ddsnap STORE ORIGIN SOCKET TAG".
+struct DdsnapDevice {
+  std::string name;
+  DeviceNumber number;
+  DeviceNumber store, origin;
+  std::string socket;
+  std::string tag;  // as in the table: "-1" for the origin
+};
+
+// Sends `message` to the target of the device.
+[[nodiscard]] Status SendMessage(const DeviceNumber& device, const std::string& message);
+
+// All of this machine.  ENOENT, ENODEV or EACCES where there is no device-mapper for us.
+[[nodiscard]] Result<std::vector<DdsnapDevice>> ListDdsnapDevices();
+
+}  // namespace ddsnap::dm
+
+#endif  // DDSNAP_DM_DM_H_

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/byte_stream.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace ddsnap::repl {
+namespace {
+
+constexpr size_t kBuffer = 1 << 20;
+// How much is written before the kernel is told to start on it, so that the
+// disk works while the rest is computed and the last fsync finds little to do.
+constexpr uint64_t kPush = 8 << 20;
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
+  if (path == "-") return std::make_unique<FileSource>(Fd(::dup(STDIN_FILENO)), "standard input");
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return FailErrno(errno, path);
+  struct stat st;
+  if (::fstat(fd.get(), &st) == 0 && S_ISDIR(st.st_mode)) return FailErrno(EISDIR, path);
+  (void)::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+  return std::make_unique<FileSource>(std::move(fd), path);
+}
+
+FileSource::FileSource(Fd fd, std::string name)
+    : fd_(std::move(fd)), name_(std::move(name)), buffer_(kBuffer) {
+  // A descriptor that was handed to us in mid-file cannot start again.
+  rewindable_ = ::lseek(fd_.get(), 0, SEEK_CUR) == 0;
+}
+
+Result<size_t> FileSource::ReadSome(std::span<std::byte> out) {
+  for (;;) {
+    const ssize_t n = ::read(fd_.get(), out.data(), out.size());
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) return FailErrno(errno, name_);
+  }
+}
+
+Result<size_t> FileSource::Read(std::span<std::byte> out) {
+  size_t done = 0;
+  while (done < out.size()) {
+    if (begin_ < end_) {
+      const size_t n = std::min(end_ - begin_, out.size() - done);
+      std::memcpy(out.data() + done, buffer_.data() + begin_, n);
+      begin_ += n;
+      done += n;
+      continue;
+    }
+    const bool large = out.size() - done >= kBuffer / 2;
+    auto n = ReadSome(large ? out.subspan(done) : std::span(buffer_));
+    if (!n) return Pass(n);
+    if (*n == 0) break;
+    if (large) {
+      done += *n;
+    } else {
+      begin_ = 0;
+      end_ = *n;
+    }
+  }
+  return done;
+}
+
+Status FileSource::Rewind() {
+  if (::lseek(fd_.get(), 0, SEEK_SET) != 0) return FailErrno(errno, name_);
+  begin_ = end_ = 0;
+  return {};
+}
+
+Result<std::unique_ptr<FileSink>> FileSink::Create(const std::string& path) {
+  if (path == "-") {
+    return std::unique_ptr<FileSink>(new FileSink(Fd(::dup(STDOUT_FILENO)), "standard output"));
+  }
+  struct stat st;
+  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+    // Truncating a device or a pipe by rename would surprise; a block device
+    // as the place of a delta is most likely a mistake.
+    if (S_ISBLK(st.st_mode)) return Fail(EINVAL, path + ": is a block device");
+    Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd) return FailErrno(errno, path);
+    return std::unique_ptr<FileSink>(new FileSink(std::move(fd), path));
+  }
+  std::string temporary;
+  Fd fd(::open(FolderOf(path).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666));
+  if (!fd) {
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) return FailErrno(errno, path);
+    temporary = path + ".XXXXXX";
+    fd.Reset(::mkostemp(temporary.data(), O_CLOEXEC));
+    if (!fd) return FailErrno(errno, path);
+  }
+  std::unique_ptr<FileSink> sink(new FileSink(std::move(fd), path));
+  sink->temporary_ = std::move(temporary);
+  sink->replace_ = true;
+  return sink;
+}
+
+FileSink::~FileSink() {
+  if (!temporary_.empty()) (void)::unlink(temporary_.c_str());
+}
+
+Status FileSink::Write(std::span<const std::byte> data) {
+  if (buffer_.size() + data.size() <= kBuffer) {
+    buffer_.insert(buffer_.end(), data.begin(), data.end());
+    return {};
+  }
+  if (Status s = WriteOut(buffer_); !s) return s;
+  buffer_.clear();
+  if (data.size() >= kBuffer / 2) return WriteOut(data);
+  buffer_.assign(data.begin(), data.end());
+  return {};
+}
+
+Status FileSink::WriteOut(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd_.get(), data.data(), data.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FailErrno(errno, name_);
+    data = data.subspan(static_cast<size_t>(n));
+    written_ += static_cast<uint64_t>(n);
+  }
+  if (replace_ && written_ - pushed_ >= kPush) {
+    // Only a hint: the result that counts is fsync's.
+    (void)::sync_file_range(fd_.get(), static_cast<off_t>(pushed_),
+                            static_cast<off_t>(written_ - pushed_), SYNC_FILE_RANGE_WRITE);
+    pushed_ = written_;
+  }
+  return {};
+}
+
+Status FileSink::Commit() {
+  if (Status s = WriteOut(buffer_); !s) return s;
+  buffer_.clear();
+  if (!replace_) return {};
+  if (::fsync(fd_.get()) != 0) return FailErrno(errno, name_);
+  if (temporary_.empty()) {
+    // link() does not replace: a name of our own first, then rename.
+    temporary_ = name_ + "." + std::to_string(::getpid());
+    const std::string self = "/proc/self/fd/" + std::to_string(fd_.get());
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+      const int code = errno;
+      temporary_.clear();
+      return FailErrno(code, name_);
+    }
+  } else {
+    const mode_t mask = ::umask(0);
+    (void)::umask(mask);
+    if (::fchmod(fd_.get(), 0666 & ~mask) != 0) return FailErrno(errno, name_);
+  }
+  if (::rename(temporary_.c_str(), name_.c_str()) != 0) return FailErrno(errno, name_);
+  temporary_.clear();
+  const Fd folder(::open(FolderOf(name_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder || ::fsync(folder.get()) != 0) return FailErrno(errno, FolderOf(name_));
+  return {};
+}
+
+Result<size_t> MemorySource::Read(std::span<std::byte> out) {
+  const size_t n = std::min(out.size(), data_.size() - at_);
+  if (n > 0) std::memcpy(out.data(), data_.data() + at_, n);
+  at_ += n;
+  return n;
+}
+
+Status MemorySource::Rewind() {
+  if (!rewindable_) return Fail(ESPIPE, name_ + ": cannot be read twice");
+  at_ = 0;
+  return {};
+}
+
+}  // namespace ddsnap::repl

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+// The bytes of changelists and deltas.  See doc/delta-format.md.
+#ifndef DDSNAP_REPL_FORMAT_H_
+#define DDSNAP_REPL_FORMAT_H_
+
+#include <array>
+#include <cstdint>
+
+#include "base/bytes.h"
+#include "base/chunk.h"
+#include "repl/checksum.h"
+
+namespace ddsnap::repl {
+
+using Magic = std::array<uint8_t, 8>;
+inline constexpr Magic kChangelistMagic = {'d', 'd', 'c', 'h', 'g', 'l', 's', 0x1a};
+inline constexpr Magic kDeltaMagic = {'d', 'd', 'd', 'e', 'l', 't', 'a', 0x1a};
+
+inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kKnownFeatures = 0;
+inline constexpr uint32_t kMaxBody = 65536;
+inline constexpr uint32_t kMaxExtent = 1 << 20;  // bytes of content, and of payload
+inline constexpr uint64_t kMaxSize = (uint64_t{1} << 63) - 1;
+inline constexpr Tag kOriginTag = 0xffffffff;
+
+constexpr uint32_t TypeCode(const char (&name)[5]) {
+  uint32_t code = 0;
+  for (int i = 3; i >= 0; --i) code = code << 8 | static_cast<uint8_t>(name[i]);
+  return code;
+}
+inline constexpr uint32_t kHead = TypeCode("HEAD");
+inline constexpr uint32_t kRanges = TypeCode("RNGS");
+inline constexpr uint32_t kExtent = TypeCode("EXTN");
+inline constexpr uint32_t kEnd = TypeCode("END.");
+inline constexpr uint32_t kSkippable = 1;  // record flag
+
+struct RawBegin {
+  Magic magic;
+  Le32 version;
+  Le32 features;
+};
+static_assert(sizeof(RawBegin) == 16);
+
+struct RawRecord {
+  Le32 type;
+  Le32 flags;
+  Le32 body_size;
+  Le32 payload_size;
+  Le64 number;
+  Sum sum;
+};
+inline constexpr size_t kSummedHead = 24;  // bytes of RawRecord before `sum`
+static_assert(sizeof(RawRecord) == kSummedHead + sizeof(Sum));
+
+inline constexpr uint32_t kNoBase = 1;  // identity flag
+struct RawIdentity {
+  Le64 epoch;
+  Le32 tag;
+  Le32 flags;
+  Le64 size;
+  Le64 created_ns;
+};
+static_assert(sizeof(RawIdentity) == 32);
+
+struct RawChangelistHead {
+  Uuid volume;
+  Le32 chunk_size;
+  Le32 zero;
+  RawIdentity base;
+  RawIdentity target;
+  Le64 made_ns;
+};
+static_assert(sizeof(RawChangelistHead) == 96);
+
+struct RawDeltaHead {
+  RawChangelistHead common;
+  Le64 expected;
+  Le64 begin;
+};
+static_assert(sizeof(RawDeltaHead) == 112);
+
+struct RawRange {
+  Le64 chunk;
+  Le64 count;
+};
+static_assert(sizeof(RawRange) == 16);
+inline constexpr size_t kRangesPerRecord = kMaxBody / sizeof(RawRange);
+
+struct RawExtent {
+  Le64 offset;
+  Le32 length;
+  Le32 base_length;
+  Le32 kind;
+  Le32 zero;
+  Sum base_sum;
+  Sum target_sum;
+  Sum payload_sum;
+  Le64 zero2;
+};
+static_assert(sizeof(RawExtent) == 80);
+
+struct RawEnd {
+  Le64 count;   // ranges, or extents
+  Le64 amount;  // chunks, or content bytes
+};
+static_assert(sizeof(RawEnd) == 16);
+
+}  // namespace ddsnap::repl
+
+#endif  // DDSNAP_REPL_FORMAT_H_

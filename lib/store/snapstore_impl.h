@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+// The engine behind snapstore.h.  Every change is an Apply function that works on memory
+// (trees, space maps, tables) and is the same when it is staged and when the
+// journal is replayed; the public call checks its arguments, applies, and appends the
+// record.  An error after the checks means damage or a dead device: the store is
+// then failed for good, since memory may hold half a change.
+#ifndef DDSNAP_STORE_SNAPSTORE_IMPL_H_
+#define DDSNAP_STORE_SNAPSTORE_IMPL_H_
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "base/range_set.h"
+#include "store/block_cache.h"
+#include "store/btree.h"
+#include "store/journal.h"
+#include "store/snapstore.h"
+#include "store/space_map.h"
+#include "store/superblock.h"
+#include "store/transaction.h"
+
+namespace ddsnap {
+
+inline constexpr uint64_t kNoAddress = ~uint64_t{0};  // an exception without content
+
+class SnapStoreImpl final : public SnapStore {
+ public:
+  SnapStoreImpl(BlockDevice& store, BlockDevice* meta, const OpenOptions& options);
+  [[nodiscard]] Status Recover();
+
+  [[nodiscard]] const Uuid& uuid() const override { return super_.uuid; }
+  [[nodiscard]] uint32_t chunk_size() const override { return super_.chunk_bytes; }
+  [[nodiscard]] uint64_t origin_size() const override { return super_.origin_bytes; }
+  [[nodiscard]] Epoch epoch() const override { return super_.epoch; }
+  [[nodiscard]] uint64_t live() const override { return live_.size(); }
+  [[nodiscard]] const std::vector<Snapshot>& snapshots() const override { return snapshots_; }
+  [[nodiscard]] const Snapshot* Find(Tag tag) const override;
+  [[nodiscard]] const Snapshot* FindEpoch(Epoch epoch) const override;
+  [[nodiscard]] StoreSpace space() const override;
+  [[nodiscard]] Result<SnapshotSpace> SpaceOf(Epoch snapshot) override;
+  [[nodiscard]] bool attached() const override { return super_.attached; }
+  [[nodiscard]] const std::optional<Error>& failed() const override { return failed_; }
+
+  [[nodiscard]] Result<std::vector<Range>> Grant(uint64_t chunks) override;
+  [[nodiscard]] Status Return(const Range& range) override;
+  [[nodiscard]] Status ReturnAllGrants() override;
+  [[nodiscard]] Status RecordCopy(uint64_t chunk, uint64_t count, uint64_t address) override;
+  [[nodiscard]] Status RecordUnreadable(uint64_t chunk, uint64_t count,
+                                        uint64_t address) override;
+  [[nodiscard]] Status RecordPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
+                                     uint64_t address) override;
+  [[nodiscard]] Result<std::vector<Run>> Lookup(Epoch snapshot, uint64_t chunk, uint64_t count,
+                                                size_t max_runs) override;
+  [[nodiscard]] Result<Epoch> Create(Tag tag, int64_t now_ns) override;
+  [[nodiscard]] Status Delete(Epoch snapshot) override;
+  [[nodiscard]] Status GiveUp(Epoch snapshot) override;
+  void ReleaseGivenUp(Epoch snapshot) override { released_.insert(snapshot); }
+  [[nodiscard]] std::optional<Epoch> VictimForSpace(
+      const std::function<bool(Epoch)>& in_use) const override;
+  [[nodiscard]] Status SetPriority(Epoch snapshot, int8_t priority) override;
+  [[nodiscard]] Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) override;
+  [[nodiscard]] Status SetAttached(bool attached) override;
+  [[nodiscard]] Status SetOriginSize(uint64_t bytes) override;
+  [[nodiscard]] Status Changelist(Epoch from, Epoch to,
+                                  const std::function<bool(const ChunkRange&)>& sink) override;
+  [[nodiscard]] bool dirty() const override { return !journal_->empty(); }
+  [[nodiscard]] bool batch_full() const override {
+    return journal_->batch_blocks() > journal_->blocks() / 16;
+  }
+  [[nodiscard]] Status Commit(bool flush_copies) override;
+  [[nodiscard]] Result<bool> Step() override;
+  [[nodiscard]] Status Checkpoint() override;
+
+  // ---- for the checker and the dumper, which read a store that is open read-only
+  [[nodiscard]] BTree& tree(disk::TreeId id) { return *trees_[id]; }
+  [[nodiscard]] SpaceMap& meta_map() { return *maps_[0]; }
+  [[nodiscard]] SpaceMap& data_map() { return *maps_.back(); }
+  [[nodiscard]] const Superblock& superblock() const { return super_; }
+  [[nodiscard]] const RangeSet& grants() const { return grants_; }
+  [[nodiscard]] const std::vector<Epoch>& live_epochs() const { return live_; }
+  [[nodiscard]] uint64_t UnitsPerChunk() const {
+    return super_.separate ? 1 : super_.chunk_bytes / disk::kBlock;
+  }
+  [[nodiscard]] const std::optional<Error>& superblock_damage() const { return other_super_; }
+  [[nodiscard]] bool reclaimed(Epoch epoch) const { return extra_.at(epoch).reclaimed; }
+  [[nodiscard]] uint64_t privates_of(Epoch epoch) const { return extra_.at(epoch).privates; }
+
+ private:
+  struct Extra {  // what the snapshot's record holds beyond Snapshot
+    uint64_t privates = 0;
+    bool reclaimed = false;
+  };
+  struct Reclaim {  // progress of freeing one snapshot's chunks
+    Epoch epoch = 0;
+    Key next;
+    bool privates = false;
+  };
+  enum class Phase { kIdle, kBlocks, kMaps, kSuper };
+
+  // recovery.cc
+  [[nodiscard]] Status LoadTables();
+  [[nodiscard]] Status ReplayJournal();
+  [[nodiscard]] Status CollectGrants(uint16_t type, std::span<const std::byte> payload);
+  [[nodiscard]] Status ApplyRecord(uint16_t type, uint16_t flags,
+                                   std::span<const std::byte> payload);
+  [[nodiscard]] Status ApplyNumber(uint16_t type, uint64_t key, uint64_t value);
+  [[nodiscard]] Status NewBoot();
+
+  // changes.cc
+  [[nodiscard]] Status CheckWritable() const;
+  [[nodiscard]] Status Poison(Status s);
+  [[nodiscard]] Status CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count, uint64_t address);
+  [[nodiscard]] Result<bool> NeedsCopy(uint64_t chunk);
+  [[nodiscard]] Result<bool> NeedsPrivate(Epoch snapshot, uint64_t chunk);
+  [[nodiscard]] Status RecordOrigin(disk::RecordType type, uint64_t chunk, uint64_t count,
+                                    uint64_t address);
+  [[nodiscard]] Status ApplyGrant(uint64_t address, uint64_t count, bool kept);
+  [[nodiscard]] Status ApplyReturn(uint64_t address, uint64_t count);
+  [[nodiscard]] Status ApplyReturnAll();
+  [[nodiscard]] Status ApplyCopy(uint64_t chunk, uint64_t count, uint64_t address,
+                                 bool unreadable);
+  [[nodiscard]] Status CopyOne(uint64_t chunk, uint64_t address, bool unreadable);
+  [[nodiscard]] Status ApplyPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
+                                    uint64_t address);
+  [[nodiscard]] Status ApplyCreate(const disk::Create& create);
+  [[nodiscard]] Status ApplyGone(Epoch snapshot, Snapshot::State state);
+  [[nodiscard]] Status Unlive(Epoch snapshot);
+  [[nodiscard]] Status AddSharing(Epoch lo, Epoch hi, uint64_t count);
+  [[nodiscard]] Status ApplyFree(std::span<const disk::Exception> items);
+  [[nodiscard]] Status ApplyFreePrivate(std::span<const disk::Exception> items);
+  [[nodiscard]] Status ApplyReclaimed(Epoch snapshot);
+  [[nodiscard]] Status PutSnapshot(Epoch snapshot);
+  [[nodiscard]] Status FreeChunks(uint64_t address, uint64_t count, bool pin);
+  [[nodiscard]] Snapshot* Mutable(Epoch epoch);
+  // Applies and appends the record; `payload` is a struct or a span of them.
+  template <typename T, typename F>
+  [[nodiscard]] Status Change(disk::RecordType type, const T& payload, F&& apply) {
+    if (Status s = apply(); !s) return Poison(std::move(s));
+    journal_->Append(type, payload);
+    space_known_ = false;
+    return {};
+  }
+
+  // checkpoint.cc
+  [[nodiscard]] bool NeedsCheckpoint() const;
+  [[nodiscard]] Status StartCheckpoint();
+  [[nodiscard]] Status AdvanceCheckpoint(size_t slice);
+  [[nodiscard]] Status FinishCheckpoint();
+  [[nodiscard]] Status ReclaimSlice();
+  [[nodiscard]] Status ReclaimExceptions(Reclaim& job);
+  [[nodiscard]] Status ReclaimPrivates(Reclaim& job);
+  [[nodiscard]] std::optional<Epoch> NextReclaim() const;
+
+  // queries.cc
+  [[nodiscard]] Status ComputeSpace() const;
+  [[nodiscard]] uint64_t GrantableChunks() const;
+  [[nodiscard]] uint64_t Chunks(uint64_t bytes) const {
+    return bytes / super_.chunk_bytes + (bytes % super_.chunk_bytes != 0);
+  }
+  [[nodiscard]] bool AnyLiveIn(Epoch after, Epoch through) const;
+  // The chunk's last exception with a label <= `label`.
+  [[nodiscard]] Result<std::optional<Entry>> LastException(uint64_t chunk, Epoch label);
+
+  BlockDevice& store_;
+  BlockDevice& meta_;  // the same object as store_ without a metadata device
+  const OpenOptions options_;
+  Superblock super_;     // as it is now; roots and maps only as of the last durable one
+  unsigned copy_ = 0;    // which copy is durable
+  std::optional<Error> other_super_;
+  std::unique_ptr<BlockCache> cache_;
+  std::vector<std::unique_ptr<SpaceMap>> maps_;
+  std::unique_ptr<Transaction> tx_;
+  std::array<std::unique_ptr<BTree>, disk::kTrees> trees_;
+  std::unique_ptr<Journal> journal_;
+  std::vector<Snapshot> snapshots_;  // by epoch
+  std::map<Epoch, Extra> extra_;
+  std::vector<Epoch> live_;
+  RangeSet grants_;  // addresses
+  std::set<Epoch> released_;
+  std::optional<Reclaim> reclaim_;
+  std::optional<Error> failed_;
+  bool batch_has_copies_ = false;
+  bool want_space_ = false;  // a grant failed for lack of space
+  uint64_t made_limit_ = 0;  // blocks that one generation may make
+
+  Phase phase_ = Phase::kIdle;
+  Superblock next_super_;  // of the checkpoint under way
+
+  mutable bool space_known_ = false;
+  mutable std::map<Epoch, SnapshotSpace> space_;
+};
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_STORE_SNAPSTORE_IMPL_H_

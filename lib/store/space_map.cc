@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "store/space_map.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "store/block_cache.h"
+
+namespace ddsnap {
+namespace {
+
+using disk::kBitsPerPage;
+using disk::kBlock;
+
+void FillHeader(std::byte* block, uint32_t magic, const Uuid& uuid, uint64_t number,
+                uint64_t generation) {
+  disk::BlockHeader header;
+  std::memset(static_cast<void*>(&header), 0, sizeof(header));
+  header.magic = magic;
+  std::memcpy(header.uuid, uuid.data(), 16);
+  header.block = number;
+  header.generation = generation;
+  std::memcpy(block, &header, sizeof(header));
+  header.crc = HeaderChecksum({block, kBlock});
+  std::memcpy(block, &header, sizeof(header));
+}
+
+Status CheckHeader(const std::byte* block, uint32_t magic, const Uuid& uuid, uint64_t number,
+                   uint64_t generation, const std::string& where) {
+  disk::BlockHeader header;
+  std::memcpy(static_cast<void*>(&header), block, sizeof(header));
+  if (header.magic != magic) return Fail(EBADMSG, where + ": not what should be there");
+  if (std::memcmp(header.uuid, uuid.data(), 16) != 0)
+    return Fail(EBADMSG, where + ": belongs to another store");
+  if (header.crc != HeaderChecksum({block, kBlock})) return Fail(EBADMSG, where + ": wrong checksum");
+  if (header.block != number) return Fail(EBADMSG, where + ": belongs elsewhere");
+  if (header.generation > generation) return Fail(EBADMSG, where + ": newer than the superblock");
+  return {};
+}
+
+bool GetBit(const std::byte* page, uint64_t bit) {
+  return (static_cast<unsigned>(page[disk::kMapHeader + bit / 8]) >> (bit % 8)) & 1;
+}
+
+void SetBit(std::byte* page, uint64_t bit, bool value) {
+  std::byte& b = page[disk::kMapHeader + bit / 8];
+  const std::byte mask{static_cast<uint8_t>(1u << (bit % 8))};
+  b = value ? (b | mask) : (b & ~mask);
+}
+
+}  // namespace
+
+Status SpaceMap::Format(BlockDevice& meta, const Uuid& uuid, const MapLayout& layout,
+                        uint64_t used) {
+  alignas(kBlock) std::array<std::byte, kBlock> buffer;
+  SpaceMap map(meta, uuid, layout, 0);
+  for (uint64_t page = 0; page < layout.pages(); ++page) {
+    buffer.fill(std::byte{0});
+    const uint64_t first = page * kBitsPerPage;
+    for (uint64_t bit = 0; bit < kBitsPerPage; ++bit)
+      if (first + bit < used || first + bit >= layout.units) SetBit(buffer.data(), bit, true);
+    FillHeader(buffer.data(), disk::kMapMagic, uuid, page, 1);
+    if (Status s = meta.Write(map.PlaceOf(page, false) * kBlock, buffer); !s) return s;
+  }
+  for (unsigned copy = 0; copy < 2; ++copy)
+    for (uint64_t i = 0; i < layout.slot_blocks; ++i) {
+      buffer.fill(std::byte{0});
+      FillHeader(buffer.data(), disk::kSlotsMagic, uuid, i, 1);
+      if (Status s = meta.Write((layout.slots[copy] + i) * kBlock, buffer); !s) return s;
+    }
+  return {};
+}
+
+Result<std::unique_ptr<SpaceMap>> SpaceMap::Load(BlockDevice& meta, const Uuid& uuid,
+                                                 const MapLayout& layout, unsigned copy,
+                                                 uint64_t generation, size_t max_pages) {
+  auto map = std::unique_ptr<SpaceMap>(new SpaceMap(meta, uuid, layout, max_pages));
+  if (Status s = map->LoadSlots(copy, generation); !s) return Pass(s);
+  return map;
+}
+
+Status SpaceMap::LoadSlots(unsigned copy, uint64_t generation) {
+  alignas(kBlock) std::array<std::byte, kBlock> buffer;
+  generation_ = generation;
+  slots_.assign(layout_.pages(), false);
+  for (uint64_t i = 0; i < layout_.slot_blocks; ++i) {
+    const uint64_t block = layout_.slots[copy] + i;
+    const std::string where = meta_.name() + ": slot table block " + std::to_string(block);
+    if (Status s = meta_.Read(block * kBlock, buffer); !s) return s;
+    if (Status s = CheckHeader(buffer.data(), disk::kSlotsMagic, uuid_, i, generation, where); !s)
+      return s;
+    const uint64_t first = i * kBitsPerPage;
+    for (uint64_t bit = 0; bit < kBitsPerPage && first + bit < slots_.size(); ++bit)
+      slots_[first + bit] = GetBit(buffer.data(), bit);
+  }
+  // What the copies hold beyond the one just read is not known: an earlier
+  // checkpoint may have been cut off.
+  for (auto& stale : stale_slots_) stale.assign(layout_.slot_blocks, true);
+  cursor_down_ = layout_.units;
+  return {};
+}
+
+uint64_t SpaceMap::available() const {
+  const uint64_t taken = pinned() + reserved_.total();
+  return layout_.free_units > taken ? layout_.free_units - taken : 0;
+}
+
+uint64_t SpaceMap::PlaceOf(uint64_t page, bool slot) const {
+  for (const auto& segment : layout_.segments) {
+    if (page < segment.pages) return segment.block + 2 * page + (slot ? 1 : 0);
+    page -= segment.pages;
+  }
+  return 0;  // not reached: the superblock was checked to have all pages
+}
+
+Result<SpaceMap::Page*> SpaceMap::Get(uint64_t number) {
+  if (auto it = pages_.find(number); it != pages_.end()) return &it->second;
+  if (pages_.size() >= max_pages_) Evict();
+  Page page;
+  page.bytes.reset(new std::byte[kBlock]);
+  const uint64_t place = PlaceOf(number, slots_[number]);
+  if (Status s = meta_.Read(place * kBlock, {page.bytes.get(), kBlock}); !s) return Pass(s);
+  const std::string where = meta_.name() + ": space map block " + std::to_string(place);
+  if (Status s = CheckHeader(page.bytes.get(), disk::kMapMagic, uuid_, number, generation_, where);
+      !s)
+    return Pass(s);
+  return &pages_.emplace(number, std::move(page)).first->second;
+}
+
+void SpaceMap::Evict() {
+  for (auto it = pages_.begin(); it != pages_.end() && pages_.size() > max_pages_ / 2;) {
+    const bool clean = !it->second.dirty && !it->second.to_write;
+    it = clean ? pages_.erase(it) : std::next(it);
+  }
+}
+
+Status SpaceMap::Flip(uint64_t start, uint64_t count, bool set) {
+  if (start >= layout_.units || count > layout_.units - start)
+    return Fail(EBADMSG, meta_.name() + ": space map: unit " + std::to_string(start) +
+                             " is outside the device");
+  for (uint64_t unit = start; unit < start + count;) {
+    const uint64_t number = unit / kBitsPerPage;
+    auto page = Get(number);
+    if (!page) return Pass(page);
+    Page& p = **page;
+    if (p.to_write && !p.frozen) {
+      p.frozen.reset(new std::byte[kBlock]);
+      std::memcpy(p.frozen.get(), p.bytes.get(), kBlock);
+    }
+    p.dirty = true;
+    dirty_.insert(number);
+    const uint64_t end = std::min(start + count, (number + 1) * kBitsPerPage);
+    for (; unit < end; ++unit) {
+      const uint64_t bit = unit % kBitsPerPage;
+      if (GetBit(p.bytes.get(), bit) == set)
+        return Fail(EBADMSG, meta_.name() + ": space map: unit " + std::to_string(unit) + " is " +
+                                 (set ? "used" : "free") + " already");
+      SetBit(p.bytes.get(), bit, set);
+    }
+  }
+  layout_.free_units += set ? -count : count;
+  return {};
+}
+
+Status SpaceMap::Set(uint64_t start, uint64_t count) {
+  if (Status s = Flip(start, count, true); !s) return s;
+  // Replay takes units again that an earlier record of the journal freed.
+  pinned_.Remove(start, count);
+  return {};
+}
+
+Status SpaceMap::Clear(uint64_t start, uint64_t count, bool pin) {
+  if (Status s = Flip(start, count, false); !s) return s;
+  if (pin) pinned_.Add(start, count);
+  return {};
+}
+
+Result<bool> SpaceMap::Test(uint64_t unit) {
+  if (unit >= layout_.units) return true;
+  auto page = Get(unit / kBitsPerPage);
+  if (!page) return Pass(page);
+  return GetBit((*page)->bytes.get(), unit % kBitsPerPage);
+}
+
+Result<bool> SpaceMap::FreeGroup(uint64_t unit, uint64_t align) {
+  for (uint64_t i = 0; i < align; ++i) {
+    auto used = Test(unit + i);
+    if (!used) return Pass(used);
+    if (*used) return false;
+  }
+  return true;
+}
+
+std::optional<uint64_t> SpaceMap::BlockedUntil(uint64_t start, uint64_t count) const {
+  for (const RangeSet* set : {&pinned_, &pinned_frozen_, &reserved_})
+    if (auto end = set->OverlapEnd(start, count)) return end;
+  return std::nullopt;
+}
+
+Result<std::optional<SpaceMap::Found>> SpaceMap::AllocateUp(uint64_t align, uint64_t max) {
+  if (available() < align) return std::nullopt;
+  const uint64_t groups = layout_.units / align;
+  uint64_t group = cursor_up_ / align;
+  Found found;
+  for (uint64_t tried = 0; tried <= groups && found.count + align <= max; ++tried) {
+    if (group >= groups) {
+      if (found.count > 0) break;
+      group = 0;
+    }
+    auto free = FreeGroup(group * align, align);
+    if (!free) return Pass(free);
+    const auto blocked =
+        *free ? BlockedUntil(group * align, align) : std::optional<uint64_t>();
+    if (*free && !blocked) {
+      if (found.count == 0) found.start = group * align;
+      found.count += align;
+      ++group;
+      continue;
+    }
+    if (found.count > 0) break;
+    const uint64_t next = blocked ? (*blocked + align - 1) / align : group + 1;
+    tried += next - group - 1;
+    group = next;
+  }
+  cursor_up_ = group * align;
+  if (found.count == 0) return std::nullopt;
+  if (Status s = Flip(found.start, found.count, true); !s) return Pass(s);
+  return found;
+}
+
+Result<std::optional<uint64_t>> SpaceMap::AllocateDown() {
+  if (available() == 0) return std::nullopt;
+  uint64_t unit = cursor_down_;
+  for (uint64_t tried = 0; tried < layout_.units; ++tried) {
+    unit = unit == 0 ? layout_.units - 1 : unit - 1;
+    auto used = Test(unit);
+    if (!used) return Pass(used);
+    if (*used || BlockedUntil(unit, 1)) continue;
+    cursor_down_ = unit;
+    if (Status s = Flip(unit, 1, true); !s) return Pass(s);
+    return unit;
+  }
+  return std::nullopt;
+}
+
+void SpaceMap::Freeze() {
+  frozen_layout_ = layout_;
+  for (const uint64_t number : dirty_) {
+    Page& page = pages_.at(number);
+    page.dirty = false;
+    page.to_write = true;
+  }
+  to_write_.merge(dirty_);
+  dirty_.clear();
+  pinned_frozen_ = std::move(pinned_);
+  pinned_.Clear();
+}
+
+Status SpaceMap::WritePage(uint64_t number, Page& page, uint64_t generation) {
+  alignas(kBlock) std::array<std::byte, kBlock> buffer;
+  std::memcpy(buffer.data(), page.frozen ? page.frozen.get() : page.bytes.get(), kBlock);
+  FillHeader(buffer.data(), disk::kMapMagic, uuid_, number, generation);
+  const bool slot = !slots_[number];
+  if (Status s = meta_.Write(PlaceOf(number, slot) * kBlock, buffer); !s) return s;
+  slots_[number] = slot;
+  for (auto& stale : stale_slots_) stale[number / kBitsPerPage] = true;
+  generation_ = std::max(generation_, generation);
+  page.frozen.reset();
+  page.to_write = false;
+  return {};
+}
+
+Status SpaceMap::WriteSlots(unsigned copy, uint64_t generation) {
+  alignas(kBlock) std::array<std::byte, kBlock> buffer;
+  for (uint64_t i = 0; i < layout_.slot_blocks; ++i) {
+    if (!stale_slots_[copy][i]) continue;
+    buffer.fill(std::byte{0});
+    const uint64_t first = i * kBitsPerPage;
+    for (uint64_t bit = 0; bit < kBitsPerPage && first + bit < slots_.size(); ++bit)
+      SetBit(buffer.data(), bit, slots_[first + bit]);
+    FillHeader(buffer.data(), disk::kSlotsMagic, uuid_, i, generation);
+    if (Status s = meta_.Write((layout_.slots[copy] + i) * kBlock, buffer); !s) return s;
+    stale_slots_[copy][i] = false;
+  }
+  return {};
+}
+
+Result<bool> SpaceMap::WriteFrozen(size_t max, unsigned copy, uint64_t generation) {
+  while (max-- > 0 && !to_write_.empty()) {
+    const uint64_t number = *to_write_.begin();
+    if (Status s = WritePage(number, pages_.at(number), generation); !s) return Pass(s);
+    to_write_.erase(to_write_.begin());
+  }
+  if (!to_write_.empty()) return true;
+  if (Status s = WriteSlots(copy, generation); !s) return Pass(s);
+  return false;
+}
+
+}  // namespace ddsnap

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap create SOCK TAG
+#include <memory>
+
+#include "commands.h"
+#include "control_verb.h"
+
+namespace ddsnap {
+namespace {
+
+struct Options {
+  std::string socket;
+  Tag tag = 0;
+  bool json = false;
+};
+
+Action Declare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("SOCK", options->socket, "the server's socket")->required();
+  AddTag(app, "TAG", &options->tag, "number of the new snapshot")->required();
+  AddJson(app, &options->json);
+  return [options]() -> Result<int> {
+    auto answer = AskServer(options->socket, {{"verb", "create"}, {"tag", options->tag}});
+    if (!answer) return Pass(answer);
+    if (options->json) PrintJson(*answer);
+    return 0;
+  };
+}
+
+}  // namespace
+
+const Command kCreate = {"create", {"create-snap"}, "make a snapshot", Declare};
+
+}  // namespace ddsnap

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap delete SOCK TAG
+#include <memory>
+
+#include "commands.h"
+#include "control_verb.h"
+
+namespace ddsnap {
+namespace {
+
+struct Options {
+  std::string socket;
+  Tag tag = 0;
+  bool json = false;
+};
+
+Action Declare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("SOCK", options->socket, "the server's socket")->required();
+  AddTag(app, "TAG", &options->tag, "number of the snapshot")->required();
+  AddJson(app, &options->json);
+  return [options]() -> Result<int> {
+    auto answer = AskServer(options->socket, {{"verb", "delete"}, {"tag", options->tag}});
+    if (!answer) return Pass(answer);
+    if (options->json) PrintJson(*answer);
+    return 0;
+  };
+}
+
+}  // namespace
+
+const Command kDelete = {"delete", {"delete-snap"}, "delete a snapshot that is not in use", Declare};
+
+}  // namespace ddsnap

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap delta create [-r|-x|-b] [-z LEVEL] CHANGELIST DELTA FROMDEV TODEV
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "commands.h"
+#include "control_verb.h"
+#include "progress.h"
+#include "repl/create_delta.h"
+
+namespace ddsnap {
+namespace {
+
+struct Options {
+  bool raw = false;
+  bool diff = false;
+  bool best = false;
+  int level = 0;
+  std::string changelist;
+  std::string delta;
+  std::string from;
+  std::string to;  // empty: `from` is a stem
+  bool json = false;
+};
+
+// STEM<TAG> or STEM(TAG), whichever exists.
+Result<std::string> FromStem(const std::string& stem, const repl::SnapshotId& id) {
+  if (id.tag == repl::kOriginTag) return stem;
+  const std::string tag = std::to_string(id.tag);
+  for (const std::string& path : {stem + tag, stem + "(" + tag + ")"}) {
+    if (::access(path.c_str(), F_OK) == 0) return path;
+  }
+  return Fail(ENOENT, stem + tag + ": no such device, nor " + stem + "(" + tag + ")");
+}
+
+Status ResolveStem(Options& options) {
+  if (!options.to.empty()) return {};
+  auto source = repl::FileSource::Open(options.changelist);
+  if (!source) return Pass(source);
+  auto list = repl::ChangelistReader::Open(**source);
+  if (!list) return Pass(list);
+  const std::string stem = options.from;
+  auto from = FromStem(stem, list->head().base);
+  if (!from) return Pass(from);
+  auto to = FromStem(stem, list->head().target);
+  if (!to) return Pass(to);
+  options.from = *from;
+  options.to = *to;
+  return {};
+}
+
+void Print(const Options& options, const repl::CreateSummary& summary) {
+  if (options.json) {
+    PrintJson({{"extents", summary.extents},
+               {"bytes", summary.bytes},
+               {"payload", summary.payload},
+               {"unchanged", summary.unchanged}});
+    return;
+  }
+  if (options.delta == "-") return;  // standard output is the delta
+  std::printf("%s: %s of content in %llu extents, %s stored\n", options.delta.c_str(),
+              FormatSize(summary.bytes).c_str(),
+              static_cast<unsigned long long>(summary.extents),
+              FormatSize(summary.payload).c_str());
+}
+
+Result<int> Run(Options options) {
+  if (Status s = ResolveStem(options); !s) return Pass(s);
+  auto source = repl::FileSource::Open(options.changelist);
+  if (!source) return Pass(source);
+  auto from = repl::ContentDevice::OpenToRead(options.from);
+  if (!from) return Pass(from);
+  auto to = repl::ContentDevice::OpenToRead(options.to);
+  if (!to) return Pass(to);
+  auto sink = repl::FileSink::Create(options.delta);
+  if (!sink) return Pass(sink);
+
+  ProgressLine line;
+  repl::CreateOptions create;
+  create.mode = options.raw ? repl::Mode::kRaw : options.diff ? repl::Mode::kDiff : repl::Mode::kBest;
+  create.level = options.level;
+  create.now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                      std::chrono::system_clock::now().time_since_epoch())
+                      .count();
+  create.progress = [&line](const char* what, uint64_t done, uint64_t total) {
+    line.Show(what, done, total);
+  };
+  auto summary = repl::CreateDelta(**source, **from, **to, **sink, create);
+  if (summary) {
+    if (Status s = (*sink)->Commit(); !s) summary = Pass(s);
+  }
+  line.Clear();
+  if (!summary) return Pass(summary);
+  Print(options, *summary);
+  return 0;
+}
+
+Action Declare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  auto* raw = app.add_flag("-r,--raw", options->raw, "contents as they are");
+  auto* diff = app.add_flag("-x,--diff", options->diff, "differences against the base");
+  auto* best = app.add_flag("-b,--best", options->best, "the smallest, extent by extent (default)");
+  raw->excludes(diff)->excludes(best);
+  diff->excludes(best);
+  app.add_option("-z,--compress", options->level,
+                 "zstd level, 1 to 19; with -r the default is not to compress")
+      ->check(CLI::Range(0, 19))
+      ->type_name("LEVEL");
+  app.add_option("CHANGELIST", options->changelist, "from ddsnap delta changelist")->required();
+  app.add_option("DELTA", options->delta, "file to write, or - for standard output")->required();
+  app.add_option("FROMDEV", options->from,
+                 "device of the first snapshot; or, alone, STEM of both devices' names: STEM<TAG> "
+                 "or STEM(TAG)")
+      ->required();
+  app.add_option("TODEV", options->to, "device of the second snapshot");
+  AddJson(app, &options->json);
+  return [options] { return Run(*options); };
+}
+
+}  // namespace
+
+const Command kDeltaCreate = {"delta create",
+                              {"create-delta"},
+                              "write what turns one snapshot into another to a file",
+                              Declare};
+
+}  // namespace ddsnap

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+// Every verb of the ddsnap tool: defined in cmd_<verb>.cc, listed in main.cc.
+#ifndef DDSNAP_TOOLS_COMMANDS_H_
+#define DDSNAP_TOOLS_COMMANDS_H_
+
+#include "cli/command_table.h"
+
+namespace ddsnap {
+
+extern const Command kAgent;
+extern const Command kCreate;
+extern const Command kDelete;
+extern const Command kDeltaApply;
+extern const Command kDeltaChangelist;
+extern const Command kDeltaCreate;
+extern const Command kDeltaShow;
+extern const Command kDevspam;
+extern const Command kList;
+extern const Command kPriority;
+extern const Command kServer;
+extern const Command kStatus;
+extern const Command kUsecount;
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_COMMANDS_H_

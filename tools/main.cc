@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+// ddsnap: the tool of one snapshot store.
+#include <config.h>
+
+#include "commands.h"
+
+using namespace ddsnap;
+
+int main(int argc, char** argv) {
+  static const Command* const kCommands[] = {
+      &kAgent,
+      &kServer,
+      &kCreate,
+      &kDelete,
+      &kList,
+      &kStatus,
+      &kPriority,
+      &kUsecount,
+      &kDeltaChangelist,
+      &kDeltaCreate,
+      &kDeltaApply,
+      &kDeltaShow,
+      &kDevspam,
+  };
+  const Program program = {
+      .name = "ddsnap",
+      .help = "Snapshots of block devices: one snapshot store and its origin",
+      .version = PACKAGE_VERSION,
+      .groups = {{"delta", "what differs between two snapshots"}},
+  };
+  return RunProgram(program, kCommands, argc, argv);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "progress.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "cli/options.h"
+
+namespace ddsnap {
+
+ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+void ProgressLine::Show(const char* what, uint64_t done, uint64_t total) {
+  if (!terminal_) return;
+  const auto now = Clock::now();
+  if (what_ != what) {
+    what_ = what;
+    begun_ = now;
+    shown_ = now - std::chrono::seconds(1);
+  }
+  if (now - shown_ < std::chrono::milliseconds(200) && done != total) return;
+  shown_ = now;
+  std::string line = what_ + ": " + FormatSize(done);
+  if (total > 0) {
+    const int percent = static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total));
+    line += " of " + FormatSize(total) + " (" + std::to_string(percent) + "%)";
+  }
+  const double seconds = std::chrono::duration<double>(now - begun_).count();
+  if (seconds > 0.5) {
+    line += ", " + FormatSize(static_cast<uint64_t>(static_cast<double>(done) / seconds)) + "/s";
+  }
+  std::fprintf(stderr, "\r%s\033[K", line.c_str());
+  visible_ = true;
+}
+
+void ProgressLine::Clear() {
+  if (visible_) std::fputs("\r\033[K", stderr);
+  visible_ = false;
+}
+
+}  // namespace ddsnap

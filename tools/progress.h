@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+// Progress of long work on standard error, when that is a terminal.
+#ifndef DDSNAP_TOOLS_PROGRESS_H_
+#define DDSNAP_TOOLS_PROGRESS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace ddsnap {
+
+class ProgressLine {
+ public:
+  ProgressLine();
+  ~ProgressLine() { Clear(); }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  // Shows "WHAT: 1.2G of 3.4G (35%), 120M/s" a few times a second.  `total` 0:
+  // unknown.  Cheap enough to be called for every extent.
+  void Show(const char* what, uint64_t done, uint64_t total);
+  // Removes the line: before anything else is printed.
+  void Clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const bool terminal_;
+  std::string what_;
+  Clock::time_point begun_;
+  Clock::time_point shown_;
+  bool visible_ = false;
+};
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_PROGRESS_H_
