@@ -32,31 +32,29 @@ Snapshot* SnapStoreImpl::Mutable(Epoch epoch) {
 // ---- space
 
 Status SnapStoreImpl::FreeChunks(uint64_t address, uint64_t count, bool pin) {
-  const uint64_t units = UnitsPerChunk();
-  return maps_.back()->Clear(address * units, count * units, pin);
+  return maps_[1]->Clear(address, count, pin);
 }
 
 Result<std::vector<Range>> SnapStoreImpl::Grant(uint64_t chunks) {
   if (Status s = CheckWritable(); !s) return Pass(s);
   constexpr size_t kMaxRanges = 64;
-  const uint64_t units = UnitsPerChunk();
   uint64_t left = std::min(chunks, GrantableChunks());
   std::vector<Range> ranges;
   std::vector<disk::Extent> extents;
   while (left > 0 && ranges.size() < kMaxRanges) {
-    auto found = maps_.back()->AllocateUp(units, left * units);
+    auto found = maps_[1]->AllocateUp(left);
     if (!found) {
       const Status s = Pass(found);
       return std::unexpected(Poison(s).error());
     }
     if (!*found) break;
-    ranges.push_back({(*found)->start / units, (*found)->count / units});
+    ranges.push_back({(*found)->start, (*found)->count});
     extents.push_back({ranges.back().address, ranges.back().count});
     grants_.Add(ranges.back().address, ranges.back().count);
     left -= ranges.back().count;
   }
   if (ranges.empty()) {
-    const bool coming = maps_.back()->pinned() > 0 || maps_[0]->pinned() > 0 || NextReclaim();
+    const bool coming = maps_[1]->pinned() > 0 || maps_[0]->pinned() > 0 || NextReclaim();
     want_space_ = coming;
     return coming ? Fail(EAGAIN, store_.name() + ": space is being freed")
                   : Fail(ENOSPC, store_.name() + ": no free chunks");
@@ -67,11 +65,10 @@ Result<std::vector<Range>> SnapStoreImpl::Grant(uint64_t chunks) {
 }
 
 Status SnapStoreImpl::ApplyGrant(uint64_t address, uint64_t count, bool kept) {
-  const uint64_t units = UnitsPerChunk();
-  const uint64_t all = maps_.back()->units() / units;
+  const uint64_t all = maps_[1]->units();
   if (address >= all || count > all - address) return Fail(EBADMSG, "a grant outside the store");
   if (!kept)
-    if (Status s = maps_.back()->Set(address * units, count * units); !s) return s;
+    if (Status s = maps_[1]->Set(address, count); !s) return s;
   grants_.Add(address, count);
   return {};
 }

@@ -43,8 +43,8 @@ Status SnapStoreImpl::Commit(bool flush_copies) {
 
 bool SnapStoreImpl::NeedsCheckpoint() const {
   return journal_->used() > journal_->blocks() / 2 || tx_->made() > made_limit_ / 2 ||
-         maps_.back()->pinned_ranges() > kMaxPinned ||
-         (want_space_ && (maps_[0]->pinned() > 0 || maps_.back()->pinned() > 0));
+         maps_[1]->pinned_ranges() > kMaxPinned ||
+         (want_space_ && (maps_[0]->pinned() > 0 || maps_[1]->pinned() > 0));
 }
 
 Status SnapStoreImpl::StartCheckpoint() {
@@ -55,7 +55,7 @@ Status SnapStoreImpl::StartCheckpoint() {
   next_super_.journal_sequence = journal_->sequence();
   for (uint32_t i = 0; i < disk::kTrees; ++i) next_super_.roots[i] = trees_[i]->root();
   tx_->Freeze();
-  if (super_.separate) maps_[1]->Freeze();
+  maps_[1]->Freeze();
   for (size_t i = 0; i < maps_.size(); ++i) next_super_.maps[i] = maps_[i]->frozen_layout();
   phase_ = Phase::kBlocks;
   // Which of the used chunks are only granted, the journal says from here on; it
@@ -117,7 +117,7 @@ Result<bool> SnapStoreImpl::Step() {
   } else if (phase_ != Phase::kIdle) {
     if (Status s = Poison(AdvanceCheckpoint(kSliceBlocks)); !s) return Pass(s);
   }
-  if (!batch_full() && maps_.back()->pinned_ranges() <= 2 * kMaxPinned)
+  if (!batch_full() && maps_[1]->pinned_ranges() <= 2 * kMaxPinned)
     if (Status s = ReclaimSlice(); !s) return Pass(s);
   return phase_ != Phase::kIdle || (!dirty() && NeedsCheckpoint()) || NextReclaim().has_value();
 }

@@ -71,7 +71,7 @@ struct Superblock {
   Le64 journal_sequence;  // number of the batch there
   uint8_t boot_id[16];
   Le32 attached;
-  Le32 maps;  // 1, or 2: metadata first, then chunks
+  Le32 maps;  // 2: tree blocks, then chunks
   Root roots[kTrees];
   Map map[2];
 };

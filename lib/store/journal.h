@@ -35,12 +35,7 @@ class Journal {
   // ---- recovery
   using Visitor = std::function<Status(uint16_t type, uint16_t flags, std::span<const std::byte>)>;
   // Calls `visit` for every record of every whole batch, in order, and then stands behind the last.
-  // May be called again from the same place after Rewind.
   [[nodiscard]] Status Replay(const Visitor& visit);
-  void Rewind(uint64_t position, uint64_t sequence) {
-    position_ = position;
-    sequence_ = sequence;
-  }
 
   // ---- writing
   template <typename T>

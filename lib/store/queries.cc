@@ -36,23 +36,19 @@ Result<std::optional<Entry>> SnapStoreImpl::LastException(uint64_t chunk, Epoch 
 
 // ---- space
 
-// The metadata reserve: what two generations of blocks may take, so that no
-// metadata change fails for lack of space while chunks are still handed out.
+// The trees' reserve: what two generations of blocks may take, so that no
+// change of metadata fails for lack of space while chunks are still handed out.
 uint64_t SnapStoreImpl::GrantableChunks() const {
-  const uint64_t reserve = 2 * made_limit_ + 64;
-  const uint64_t meta = maps_[0]->available();
-  if (meta <= reserve) return 0;
-  if (super_.separate) return maps_[1]->available();
-  return (meta - reserve) / UnitsPerChunk();
+  const bool room = maps_[0]->available() > 2 * made_limit_ + 64;
+  return room ? maps_[1]->available() : 0;
 }
 
 StoreSpace SnapStoreImpl::space() const {
   StoreSpace space;
-  const uint64_t units = UnitsPerChunk();
-  space.total_chunks = maps_.back()->units() / units;
-  space.free_chunks = maps_.back()->free_units() / units;
+  space.total_chunks = maps_[1]->units();
+  space.free_chunks = maps_[1]->free_units();
   space.metadata_bytes = tx_->in_use() * disk::kBlock;
-  if (super_.separate) space.metadata_free_bytes = maps_[0]->free_units() * disk::kBlock;
+  space.metadata_free_bytes = maps_[0]->free_units() * disk::kBlock;
   return space;
 }
 
@@ -155,7 +151,7 @@ Result<std::vector<Run>> SnapStoreImpl::Lookup(Epoch snapshot, uint64_t chunk, u
     if (!exception || exception->key.major < at) {
       auto next = trees_[disk::kExceptions]->Ceil({at, snapshot});
       // An exception of a later chunk may be too old: look for one that serves.
-      while (next && *next && (*next)->key.minor < snapshot && (*next)->key.major < limit)
+      while (next && *next && (*next)->key.minor < snapshot && (*next)->key.major < end)
         next = trees_[disk::kExceptions]->Ceil({(*next)->key.major, snapshot});
       if (!next) return Pass(next);
       exception = *next ? *next : Entry{{~uint64_t{0}, 0}, {}};

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 // From what is on the disk to a store in memory.
 //
-// The trees and maps of the newest superblock are one consistent state; the
-// journal behind it is applied through the same functions that staged it.  Two passes: while
-// records are applied, tree blocks are allocated, and they must not land on
-// chunks that a later record hands out, for those hold contents already.  So
-// the first pass reserves every range that the journal grants.
+// The trees and maps of the newest superblock are one consistent state; the journal
+// behind it is applied through the same functions that staged it.  Tree blocks
+// and chunks come from areas of their own, so the blocks that replay allocates, which need
+// not be those of the first time, never land on a chunk's contents.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -61,7 +60,7 @@ Status SnapStoreImpl::Recover() {
   }
   tx_ = std::make_unique<Transaction>(*cache_, *maps_[0], super_.generation + 1);
   tx_->set_in_use(super_.tree_blocks);
-  made_limit_ = std::clamp<uint64_t>(maps_[0]->units() / 64, 64, 4096);
+  made_limit_ = std::clamp<uint64_t>((maps_[0]->units() - super_.journal_blocks) / 8, 24, 4096);
   for (uint32_t i = 0; i < disk::kTrees; ++i)
     trees_[i] = std::make_unique<BTree>(*tx_, static_cast<disk::TreeId>(i), super_.roots[i]);
   if (Status s = LoadTables(); !s) return s;
@@ -102,30 +101,9 @@ Status SnapStoreImpl::ReplayJournal() {
   journal_ = std::make_unique<Journal>(meta_, super_.uuid, super_.journal_block,
                                        super_.journal_blocks, super_.journal_position,
                                        super_.journal_sequence);
-  Status s = journal_->Replay([this](uint16_t type, uint16_t, std::span<const std::byte> payload) {
-    return CollectGrants(type, payload);
-  });
-  if (!s) return s;
-  const uint64_t tail_sequence = super_.journal_sequence;
-  journal_->Rewind(super_.journal_position, tail_sequence);
-  s = journal_->Replay([this](uint16_t type, uint16_t flags, std::span<const std::byte> payload) {
+  return journal_->Replay([this](uint16_t type, uint16_t flags, std::span<const std::byte> payload) {
     return ApplyRecord(type, flags, payload);
   });
-  maps_.back()->DropReserved();
-  return s;
-}
-
-Status SnapStoreImpl::CollectGrants(uint16_t type, std::span<const std::byte> payload) {
-  if (type != disk::kGrant || super_.separate) return {};
-  std::vector<disk::Extent> extents;
-  if (!As(payload, &extents)) return BadRecord(type);
-  const uint64_t units = UnitsPerChunk();
-  const uint64_t all = maps_.back()->units() / units;
-  for (const disk::Extent& extent : extents) {
-    if (extent.address >= all || extent.count > all - extent.address) return BadRecord(type);
-    maps_.back()->Reserve(extent.address * units, extent.count * units);
-  }
-  return {};
 }
 
 Status SnapStoreImpl::ApplyRecord(uint16_t type, uint16_t flags,

@@ -18,6 +18,10 @@ using disk::kBlock;
 
 constexpr uint64_t kMinJournalBlocks = 64;
 constexpr uint64_t kMaxJournalBlocks = 65536;
+constexpr uint64_t kMinTreeBlocks = 192;
+// What the trees need for a chunk when the store is full: 24 bytes in the
+// exceptions, 16 in the labels, nodes two thirds full, and room to spare.
+constexpr uint64_t kTreeBytesPerChunk = 96;
 
 // Slot tables have room for maps eight times as large: stores grow.
 MapLayout PlanMap(uint64_t units, uint64_t unit_bytes, uint64_t* next) {
@@ -49,8 +53,13 @@ Status MakeUuid(Uuid* uuid) {
   return {};
 }
 
+struct Layout {
+  uint64_t fixed_blocks = 0;     // in use in the empty store
+  uint64_t metadata_chunks = 0;  // that the metadata takes from the store device
+};
+
 Result<Superblock> Plan(const BlockDevice& store, const BlockDevice* meta,
-                        const FormatOptions& options, uint64_t* used) {
+                        const FormatOptions& options, Layout* plan) {
   Superblock super;
   const BlockDevice& home = meta != nullptr ? *meta : store;
   if (options.chunk_size < kMinChunkSize || options.chunk_size > kMaxChunkSize ||
@@ -75,32 +84,34 @@ Result<Superblock> Plan(const BlockDevice& store, const BlockDevice* meta,
   uint64_t next = disk::kSecondSuper + 1;
   if (blocks < kMinJournalBlocks * 4)
     return Fail(ENOSPC, home.name() + ": too small: at least 1 MiB is needed");
+  const uint64_t chunks = store.size() / options.chunk_size;
+  const uint64_t trees = std::max(
+      kMinTreeBlocks, chunks * kTreeBytesPerChunk / kBlock + std::min<uint64_t>(blocks / 16, 8192));
   super.maps.push_back(PlanMap(blocks, kBlock, &next));
-  if (super.separate)
-    super.maps.push_back(PlanMap(store.size() / options.chunk_size, options.chunk_size, &next));
+  super.maps.push_back(PlanMap(std::max<uint64_t>(chunks, 1), options.chunk_size, &next));
   super.journal_block = next;
   super.journal_blocks = JournalBlocks(options.journal_size, blocks);
   next += super.journal_blocks;
-  // The fixed part, the reserve of the trees, and some chunks to work with.
-  const uint64_t reserve = 2 * std::clamp<uint64_t>(blocks / 64, 64, 4096) + 64;
-  const uint64_t chunks = super.separate ? 0 : 16 * (options.chunk_size / kBlock);
-  if (next + reserve + chunks > blocks)
+  plan->fixed_blocks = next;
+  // A metadata device is all metadata; else its part is the store's beginning.
+  const uint64_t per_chunk = options.chunk_size / kBlock;
+  const uint64_t area = super.separate ? blocks : (next + trees + per_chunk - 1) / per_chunk * per_chunk;
+  plan->metadata_chunks = super.separate ? 0 : area / per_chunk;
+  if (next + kMinTreeBlocks > blocks || area > blocks || plan->metadata_chunks + 16 > chunks)
     return Fail(ENOSPC, home.name() + ": too small: at least " +
-                            std::to_string((next + reserve + chunks) * kBlock / 1024) +
+                            std::to_string((area + 16 * per_chunk) * kBlock / 1024) +
                             " KiB are needed");
-  if (super.separate && super.maps[1].units < 16)
-    return Fail(ENOSPC, store.name() + ": too small for 16 chunks");
-  super.maps[0].free_units = blocks - next;
-  if (super.separate) super.maps[1].free_units = super.maps[1].units;
-  *used = next;
+  super.maps[0].units = area;
+  super.maps[0].free_units = area - next;
+  super.maps[1].free_units = chunks - plan->metadata_chunks;
   return super;
 }
 
 }  // namespace
 
 Status SnapStore::Format(BlockDevice& store, BlockDevice* meta, const FormatOptions& options) {
-  uint64_t used = 0;
-  auto super = Plan(store, meta, options, &used);
+  Layout plan;
+  auto super = Plan(store, meta, options, &plan);
   if (!super) return Pass(super);
   BlockDevice& home = meta != nullptr ? *meta : store;
   // First nothing is a store any more, then all of the new one but its
@@ -111,9 +122,9 @@ Status SnapStore::Format(BlockDevice& store, BlockDevice* meta, const FormatOpti
       if (Status s = device->Write(SuperblockPlace(copy) * kBlock, zero); !s) return s;
     if (Status s = device->Flush(); !s) return s;
   }
-  if (Status s = SpaceMap::Format(home, super->uuid, super->maps[0], used); !s) return s;
-  if (super->separate)
-    if (Status s = SpaceMap::Format(home, super->uuid, super->maps[1], 0); !s) return s;
+  const uint64_t used[] = {plan.fixed_blocks, plan.metadata_chunks};
+  for (size_t i = 0; i < 2; ++i)
+    if (Status s = SpaceMap::Format(home, super->uuid, super->maps[i], used[i]); !s) return s;
   if (Status s = home.Flush(); !s) return s;
   for (unsigned copy = 0; copy < 2; ++copy)
     if (Status s = WriteSuperblock(home, copy, *super); !s) return s;

@@ -65,7 +65,7 @@ struct StoreSpace {
   uint64_t total_chunks = 0;
   uint64_t free_chunks = 0;    // grants count as used
   uint64_t metadata_bytes = 0; // in use
-  uint64_t metadata_free_bytes = 0;  // with a metadata device; else 0
+  uint64_t metadata_free_bytes = 0;
 };
 
 struct FormatOptions {

@@ -70,7 +70,7 @@ class SnapStoreImpl final : public SnapStore {
                                   const std::function<bool(const ChunkRange&)>& sink) override;
   [[nodiscard]] bool dirty() const override { return !journal_->empty(); }
   [[nodiscard]] bool batch_full() const override {
-    return journal_->batch_blocks() > journal_->blocks() / 16;
+    return journal_->batch_blocks() > journal_->blocks() / 16 || tx_->made() > made_limit_;
   }
   [[nodiscard]] Status Commit(bool flush_copies) override;
   [[nodiscard]] Result<bool> Step() override;
@@ -79,13 +79,10 @@ class SnapStoreImpl final : public SnapStore {
   // ---- for the checker and the dumper, which read a store that is open read-only
   [[nodiscard]] BTree& tree(disk::TreeId id) { return *trees_[id]; }
   [[nodiscard]] SpaceMap& meta_map() { return *maps_[0]; }
-  [[nodiscard]] SpaceMap& data_map() { return *maps_.back(); }
+  [[nodiscard]] SpaceMap& data_map() { return *maps_[1]; }
   [[nodiscard]] const Superblock& superblock() const { return super_; }
   [[nodiscard]] const RangeSet& grants() const { return grants_; }
   [[nodiscard]] const std::vector<Epoch>& live_epochs() const { return live_; }
-  [[nodiscard]] uint64_t UnitsPerChunk() const {
-    return super_.separate ? 1 : super_.chunk_bytes / disk::kBlock;
-  }
   [[nodiscard]] const std::optional<Error>& superblock_damage() const { return other_super_; }
   [[nodiscard]] bool reclaimed(Epoch epoch) const { return extra_.at(epoch).reclaimed; }
   [[nodiscard]] uint64_t privates_of(Epoch epoch) const { return extra_.at(epoch).privates; }
@@ -105,7 +102,6 @@ class SnapStoreImpl final : public SnapStore {
   // recovery.cc
   [[nodiscard]] Status LoadTables();
   [[nodiscard]] Status ReplayJournal();
-  [[nodiscard]] Status CollectGrants(uint16_t type, std::span<const std::byte> payload);
   [[nodiscard]] Status ApplyRecord(uint16_t type, uint16_t flags,
                                    std::span<const std::byte> payload);
   [[nodiscard]] Status ApplyNumber(uint16_t type, uint64_t key, uint64_t value);

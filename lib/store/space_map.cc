@@ -98,12 +98,11 @@ Status SpaceMap::LoadSlots(unsigned copy, uint64_t generation) {
   // What the copies hold beyond the one just read is not known: an earlier
   // checkpoint may have been cut off.
   for (auto& stale : stale_slots_) stale.assign(layout_.slot_blocks, true);
-  cursor_down_ = layout_.units;
   return {};
 }
 
 uint64_t SpaceMap::available() const {
-  const uint64_t taken = pinned() + reserved_.total();
+  const uint64_t taken = pinned();
   return layout_.free_units > taken ? layout_.free_units - taken : 0;
 }
 
@@ -184,65 +183,65 @@ Result<bool> SpaceMap::Test(uint64_t unit) {
   return GetBit((*page)->bytes.get(), unit % kBitsPerPage);
 }
 
-Result<bool> SpaceMap::FreeGroup(uint64_t unit, uint64_t align) {
-  for (uint64_t i = 0; i < align; ++i) {
-    auto used = Test(unit + i);
-    if (!used) return Pass(used);
-    if (*used) return false;
-  }
-  return true;
-}
-
 std::optional<uint64_t> SpaceMap::BlockedUntil(uint64_t start, uint64_t count) const {
-  for (const RangeSet* set : {&pinned_, &pinned_frozen_, &reserved_})
+  for (const RangeSet* set : {&pinned_, &pinned_frozen_})
     if (auto end = set->OverlapEnd(start, count)) return end;
   return std::nullopt;
 }
 
-Result<std::optional<SpaceMap::Found>> SpaceMap::AllocateUp(uint64_t align, uint64_t max) {
-  if (available() < align) return std::nullopt;
-  const uint64_t groups = layout_.units / align;
-  uint64_t group = cursor_up_ / align;
-  Found found;
-  for (uint64_t tried = 0; tried <= groups && found.count + align <= max; ++tried) {
-    if (group >= groups) {
-      if (found.count > 0) break;
-      group = 0;
+// The first clear bit at or after `unit`, or units().
+Result<uint64_t> SpaceMap::NextFree(uint64_t unit) {
+  while (unit < layout_.units) {
+    auto page = Get(unit / kBitsPerPage);
+    if (!page) return Pass(page);
+    const std::byte* bits = (*page)->bytes.get();
+    const uint64_t end = std::min(layout_.units, (unit / kBitsPerPage + 1) * kBitsPerPage);
+    while (unit < end) {
+      const uint64_t bit = unit % kBitsPerPage;
+      if (bit % 64 == 0) {
+        uint64_t word;
+        std::memcpy(&word, bits + disk::kMapHeader + bit / 8, sizeof(word));
+        if (word == ~uint64_t{0}) {
+          unit += 64;
+          continue;
+        }
+      }
+      if (!GetBit(bits, bit)) return unit;
+      ++unit;
     }
-    auto free = FreeGroup(group * align, align);
-    if (!free) return Pass(free);
-    const auto blocked =
-        *free ? BlockedUntil(group * align, align) : std::optional<uint64_t>();
-    if (*free && !blocked) {
-      if (found.count == 0) found.start = group * align;
-      found.count += align;
-      ++group;
-      continue;
-    }
-    if (found.count > 0) break;
-    const uint64_t next = blocked ? (*blocked + align - 1) / align : group + 1;
-    tried += next - group - 1;
-    group = next;
+    unit = end;
   }
-  cursor_up_ = group * align;
-  if (found.count == 0) return std::nullopt;
-  if (Status s = Flip(found.start, found.count, true); !s) return Pass(s);
-  return found;
+  return layout_.units;
 }
 
-Result<std::optional<uint64_t>> SpaceMap::AllocateDown() {
-  if (available() == 0) return std::nullopt;
-  uint64_t unit = cursor_down_;
-  for (uint64_t tried = 0; tried < layout_.units; ++tried) {
-    unit = unit == 0 ? layout_.units - 1 : unit - 1;
-    auto used = Test(unit);
-    if (!used) return Pass(used);
-    if (*used || BlockedUntil(unit, 1)) continue;
-    cursor_down_ = unit;
-    if (Status s = Flip(unit, 1, true); !s) return Pass(s);
-    return unit;
+Result<std::optional<SpaceMap::Found>> SpaceMap::AllocateUp(uint64_t max) {
+  if (available() == 0 || max == 0) return std::nullopt;
+  uint64_t unit = cursor_ < layout_.units ? cursor_ : 0;
+  const uint64_t start = unit;
+  for (bool around = false;;) {
+    auto next = NextFree(unit);
+    if (!next) return Pass(next);
+    unit = *next;
+    if (unit >= layout_.units || (around && unit >= start)) {
+      if (around) return std::nullopt;
+      around = true;
+      unit = 0;
+      continue;
+    }
+    const auto blocked = BlockedUntil(unit, 1);
+    if (!blocked) break;
+    unit = *blocked;
   }
-  return std::nullopt;
+  Found found{unit, 1};
+  while (found.count < max && found.start + found.count < layout_.units) {
+    auto used = Test(found.start + found.count);
+    if (!used) return Pass(used);
+    if (*used || BlockedUntil(found.start + found.count, 1)) break;
+    ++found.count;
+  }
+  cursor_ = found.start + found.count;
+  if (Status s = Flip(found.start, found.count, true); !s) return Pass(s);
+  return found;
 }
 
 void SpaceMap::Freeze() {

@@ -51,11 +51,9 @@ class SpaceMap {
   [[nodiscard]] size_t pinned_ranges() const { return pinned_.size(); }
   [[nodiscard]] const MapLayout& layout() const { return layout_; }
 
-  // Takes one run of up to `max` units, a multiple of `align`, aligned to it, searching
-  // upwards from where the last search ended.  nullopt: none.
-  [[nodiscard]] Result<std::optional<Found>> AllocateUp(uint64_t align, uint64_t max);
-  // Takes one unit, searching downwards.
-  [[nodiscard]] Result<std::optional<uint64_t>> AllocateDown();
+  // Takes one run of up to `max` units, searching upwards from where the last
+  // search ended and around.  nullopt: none.
+  [[nodiscard]] Result<std::optional<Found>> AllocateUp(uint64_t max);
 
   // Marks units as used (replay); EBADMSG if one is already.
   [[nodiscard]] Status Set(uint64_t start, uint64_t count);
@@ -63,10 +61,6 @@ class SpaceMap {
   // durable can refer to them.
   [[nodiscard]] Status Clear(uint64_t start, uint64_t count, bool pin);
   [[nodiscard]] Result<bool> Test(uint64_t unit);
-
-  // Units that AllocateDown and AllocateUp must leave alone (replay).
-  void Reserve(uint64_t start, uint64_t count) { reserved_.Add(start, count); }
-  void DropReserved() { reserved_.Clear(); }
 
   // ---- checkpoint
   void Freeze();
@@ -93,7 +87,7 @@ class SpaceMap {
   [[nodiscard]] Result<Page*> Get(uint64_t number);
   [[nodiscard]] Status Flip(uint64_t start, uint64_t count, bool set);
   [[nodiscard]] uint64_t PlaceOf(uint64_t page, bool slot) const;
-  [[nodiscard]] Result<bool> FreeGroup(uint64_t unit, uint64_t align);
+  [[nodiscard]] Result<uint64_t> NextFree(uint64_t unit);
   [[nodiscard]] std::optional<uint64_t> BlockedUntil(uint64_t start, uint64_t count) const;
   [[nodiscard]] Status WritePage(uint64_t number, Page& page, uint64_t generation);
   [[nodiscard]] Status WriteSlots(unsigned copy, uint64_t generation);
@@ -112,9 +106,7 @@ class SpaceMap {
   std::array<std::vector<bool>, 2> stale_slots_;  // table blocks that copy i lacks
   RangeSet pinned_;
   RangeSet pinned_frozen_;
-  RangeSet reserved_;
-  uint64_t cursor_up_ = 0;
-  uint64_t cursor_down_ = 0;
+  uint64_t cursor_ = 0;
 };
 
 }  // namespace ddsnap

@@ -91,7 +91,7 @@ const char* Unpack(const disk::Superblock& in, Superblock* out) {
       return "impossible tree root";
   }
   const uint32_t maps = in.maps;
-  if (maps != (out->separate ? 2u : 1u)) return "wrong number of space maps";
+  if (maps != 2) return "wrong number of space maps";
   for (uint32_t i = 0; i < maps; ++i) {
     MapLayout map;
     if (!UnpackMap(in.map[i], blocks, &map)) return "impossible space map";

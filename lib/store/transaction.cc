@@ -23,10 +23,10 @@ void SetBorn(CachedBlock& block, uint64_t generation) {
 }  // namespace
 
 Result<BlockCache::Ref> Transaction::New() {
-  auto place = map_.AllocateDown();
+  auto place = map_.AllocateUp(1);
   if (!place) return Pass(place);
   if (!*place) return Fail(ENOSPC, "no space left for metadata");
-  auto block = cache_.Create(**place);
+  auto block = cache_.Create((*place)->start);
   if (!block) return Pass(block);
   SetBorn(**block, generation_);
   ++made_;
