@@ -154,7 +154,7 @@ START_TEST(text_from_a_peer_is_one_clean_line) {
   Refused refused{.error = EIO, .reason = std::string(400, 'x')};
   ck_assert_uint_eq(Refused::From(refused.To()).reason.size(), DDSNAP_REASON_MAX - 1);
   refused.reason = "a\nb\x1b[1m";
-  ck_assert_str_eq(Refused::From(refused.To()).reason.c_str(), "a?b?[1m");
+  ck_assert(Refused::From(refused.To()).reason == "a?b?[1m");
   ddsnap_refused raw;
   std::memset(&raw, 'y', sizeof raw);  // no NUL at all
   ck_assert_uint_eq(Refused::From(raw).reason.size(), DDSNAP_REASON_MAX);
@@ -181,7 +181,7 @@ START_TEST(every_message_returns_as_it_went) {
   ck_assert_uint_eq(need.dm_dev.minor, 9);
   ck_assert(need.uuid == uuid);
   const auto reg = Register::From(Register{.uuid = uuid, .socket = "/run/x"}.To());
-  ck_assert_str_eq(reg.socket.c_str(), "/run/x");
+  ck_assert(reg.socket == "/run/x");
 }
 END_TEST
 

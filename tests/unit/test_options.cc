@@ -28,11 +28,11 @@ START_TEST(tags_are_32_bits_but_one) {
 END_TEST
 
 START_TEST(sizes_for_people) {
-  ck_assert_str_eq(FormatSize(0).c_str(), "0");
-  ck_assert_str_eq(FormatSize(1023).c_str(), "1023");
-  ck_assert_str_eq(FormatSize(16384).c_str(), "16K");
-  ck_assert_str_eq(FormatSize(1536).c_str(), "1.5K");
-  ck_assert_str_eq(FormatSize(5ull << 40).c_str(), "5T");
+  ck_assert(FormatSize(0) == "0");
+  ck_assert(FormatSize(1023) == "1023");
+  ck_assert(FormatSize(16384) == "16K");
+  ck_assert(FormatSize(1536) == "1.5K");
+  ck_assert(FormatSize(5ull << 40) == "5T");
 }
 END_TEST
 
@@ -40,7 +40,7 @@ START_TEST(uuids_are_text_and_back) {
   const std::string text = "01234567-89ab-cdef-0123-456789abcdef";
   auto uuid = ParseUuid(text);
   CK_OK(uuid);
-  ck_assert_str_eq(FormatUuid(*uuid).c_str(), text.c_str());
+  ck_assert(FormatUuid(*uuid) == text);
   ck_assert(ParseUuid("01234567-89AB-CDEF-0123-456789ABCDEF") == *uuid);
   for (const char* bad : {"", "01234567-89ab-cdef-0123-456789abcde", "x", "0123456789abcdef",
                           "01234567-89ab-cdef-0123-456789abcdef0",
