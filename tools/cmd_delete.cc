@@ -29,6 +29,7 @@ Action Declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kDelete = {"delete", {"delete-snap"}, "delete a snapshot that is not in use", Declare};
+const Command kDelete = {
+    "delete", {"delete-snap"}, "delete a snapshot that is not in use", Declare};
 
 }  // namespace ddsnap

@@ -24,9 +24,9 @@ Action Declare(CLI::App& app) {
       ->check(CLI::Range(-128, 127));
   AddJson(app, &options->json);
   return [options]() -> Result<int> {
-    auto answer = AskServer(options->socket, {{"verb", "priority"},
-                                              {"tag", options->tag},
-                                              {"priority", options->priority}});
+    auto answer =
+        AskServer(options->socket,
+                  {{"verb", "priority"}, {"tag", options->tag}, {"priority", options->priority}});
     if (!answer) return Pass(answer);
     if (options->json) PrintJson(*answer);
     return 0;

@@ -14,8 +14,7 @@ Result<nlohmann::json> AskServer(const std::string& socket, const nlohmann::json
 }
 
 void PrintJson(const nlohmann::json& value) {
-  std::printf("%s\n",
-              value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
 }  // namespace ddsnap

@@ -57,13 +57,13 @@ Status Agent::OnFrame(Connection& c, const wire::Frame& frame) {
   switch (frame.type) {
     case wire::Identify::kType:
       if (c.server) break;
-      c.request = std::make_unique<KernelRequest>(context, *c.channel,
-                                                  wire::Get<wire::Identify>(frame));
+      c.request =
+          std::make_unique<KernelRequest>(context, *c.channel, wire::Get<wire::Identify>(frame));
       return {};
     case wire::NeedServer::kType:
       if (c.server) break;
-      c.request = std::make_unique<KernelRequest>(context, *c.channel,
-                                                  wire::Get<wire::NeedServer>(frame));
+      c.request =
+          std::make_unique<KernelRequest>(context, *c.channel, wire::Get<wire::NeedServer>(frame));
       return {};
     case wire::Register::kType: {
       const auto server = wire::Get<wire::Register>(frame);
@@ -76,7 +76,8 @@ Status Agent::OnFrame(Connection& c, const wire::Frame& frame) {
       advance_.Arm();
       return {};
     }
-    default: break;
+    default:
+      break;
   }
   return Fail(EPROTO, std::string("unexpected ") + wire::TypeName(frame.type));
 }

@@ -126,8 +126,8 @@ void KernelRequest::HandOver(Fd server) {
 }
 
 void KernelRequest::OnChildDone(int wait_status) {
-  const std::string dm_dev = std::to_string(need_server_->dm_dev.major) + ":" +
-                             std::to_string(need_server_->dm_dev.minor);
+  const std::string dm_dev =
+      std::to_string(need_server_->dm_dev.major) + ":" + std::to_string(need_server_->dm_dev.minor);
   const int error = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : EINTR;
   if (error == 0) {
     Log(LOG_INFO, "device " + dm_dev + " is connected to the server of " + Numbers(devices()));

@@ -30,9 +30,12 @@ std::string Rfc3339(int64_t ns) {
 
 const char* StateName(Snapshot::State state) {
   switch (state) {
-    case Snapshot::State::kOk: return "ok";
-    case Snapshot::State::kGivenUp: return "given-up";
-    case Snapshot::State::kDeleting: return "deleting";
+    case Snapshot::State::kOk:
+      return "ok";
+    case Snapshot::State::kGivenUp:
+      return "given-up";
+    case Snapshot::State::kDeleting:
+      return "deleting";
   }
   return "?";
 }
@@ -215,17 +218,15 @@ ControlSession::Answered ControlSession::DoDelete(const Json& request) {
   auto snapshot = FindTag(request);
   if (!snapshot) return Pass(snapshot);
   const Tag tag = (*snapshot)->tag;
-  server_.link_waiter().Wait(LinkWaiter::For::kSettled,
-                             [this, answer = Later(), tag,
-                              weak = session_.weak_from_this()](const Status& s) {
-                               const auto alive = weak.lock();
-                               if (!alive) return;
-                               if (!s) {
-                                 return answer(Fail(s.error().code,
-                                                    Name(tag) + ": " + s.error().text));
-                               }
-                               answer(DeleteNow(tag));
-                             });
+  server_.link_waiter().Wait(
+      [this, answer = Later(), tag, weak = session_.weak_from_this()](const Status& s) {
+        const auto alive = weak.lock();
+        if (!alive) return;
+        if (!s) {
+          return answer(Fail(s.error().code, Name(tag) + ": " + s.error().text));
+        }
+        answer(DeleteNow(tag));
+      });
   return std::nullopt;
 }
 

@@ -33,7 +33,7 @@ void CreationQueue::Create(Tag tag, Done done) {
 }
 
 void CreationQueue::Begin() {
-  server_.link_waiter().Wait(LinkWaiter::For::kLink, [this](const Status& s) {
+  server_.link_waiter().Wait([this](const Status& s) {
     if (!s) return FailAll(s.error());
     if (requests_.empty()) return;
     KernelSession* kernel = server_.kernel();

@@ -47,9 +47,9 @@ class CreationQueue {
 
   Server& server_;
   std::vector<Request> requests_;
-  uint64_t barrier_ = 0;       // id of the barrier that is up
+  uint64_t barrier_ = 0;  // id of the barrier that is up
   uint64_t last_barrier_ = 0;
-  EventSource timer_;          // bounds the wait for READY
+  EventSource timer_;  // bounds the wait for READY
 };
 
 }  // namespace ddsnap::server

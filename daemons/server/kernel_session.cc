@@ -15,10 +15,14 @@ namespace {
 
 uint32_t RunKind(Run::Kind kind) {
   switch (kind) {
-    case Run::Kind::kOrigin: return DDSNAP_RUN_ORIGIN;
-    case Run::Kind::kShared: return DDSNAP_RUN_SHARED;
-    case Run::Kind::kPrivate: return DDSNAP_RUN_PRIVATE;
-    case Run::Kind::kUnreadable: return DDSNAP_RUN_UNREADABLE;
+    case Run::Kind::kOrigin:
+      return DDSNAP_RUN_ORIGIN;
+    case Run::Kind::kShared:
+      return DDSNAP_RUN_SHARED;
+    case Run::Kind::kPrivate:
+      return DDSNAP_RUN_PRIVATE;
+    case Run::Kind::kUnreadable:
+      return DDSNAP_RUN_UNREADABLE;
   }
   return DDSNAP_RUN_UNREADABLE;
 }
@@ -38,9 +42,12 @@ Status KernelSession::OnFrame(const wire::Frame& frame) {
     return Greet(wire::Get<wire::Hello>(frame));
   }
   switch (frame.type) {
-    case wire::Attach::kType: return Attach(wire::Get<wire::Attach>(frame).value);
-    case wire::Detach::kType: return Detach(wire::Get<wire::Detach>(frame).value);
-    case wire::Report::kType: return Report(frame);
+    case wire::Attach::kType:
+      return Attach(wire::Get<wire::Attach>(frame).value);
+    case wire::Detach::kType:
+      return Detach(wire::Get<wire::Detach>(frame).value);
+    case wire::Report::kType:
+      return Report(frame);
     case wire::Map::kType:
       for (const auto& map : wire::GetAll<wire::Map>(frame)) {
         if (Status s = Map(map); !s) return s;
@@ -48,12 +55,16 @@ Status KernelSession::OnFrame(const wire::Frame& frame) {
       return {};
     case wire::GrantWanted::kType:
       return GrantWanted(wire::Get<wire::GrantWanted>(frame).value);
-    case wire::Return::kType: Return(frame); return {};
-    case wire::Ready::kType: return server_.creations().OnReady(wire::Get<wire::Ready>(frame).value);
+    case wire::Return::kType:
+      Return(frame);
+      return {};
+    case wire::Ready::kType:
+      return server_.creations().OnReady(wire::Get<wire::Ready>(frame).value);
     case wire::Dropped::kType:
       server_.space().OnDropped(wire::Get<wire::Dropped>(frame).value);
       return {};
-    default: return Fail(EPROTO, std::string("unexpected ") + wire::TypeName(frame.type));
+    default:
+      return Fail(EPROTO, std::string("unexpected ") + wire::TypeName(frame.type));
   }
 }
 
@@ -224,8 +235,7 @@ void KernelSession::Return(const wire::Frame& frame) {
 void KernelSession::FlushAck() {
   if (acked_ == recorded_) return;
   acked_ = recorded_;
-  wire::Put(session_.held(),
-            wire::Ack{.through = recorded_, .epoch = server_.store().epoch()});
+  wire::Put(session_.held(), wire::Ack{.through = recorded_, .epoch = server_.store().epoch()});
 }
 
 void KernelSession::OnCommitted() { FlushAck(); }

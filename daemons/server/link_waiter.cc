@@ -21,20 +21,20 @@ LinkWaiter::LinkWaiter(Server& server, EventLoop& loop)
       look_again_(loop.AddTimer([this] { Look(); })),
       settle_(loop.AddTimer([this] { OnSettled(); })) {}
 
-bool LinkWaiter::May(For what) {
-  if (server_.kernel() != nullptr) return what == For::kLink || settled_;
+bool LinkWaiter::May() {
+  if (server_.kernel() != nullptr) return settled_;
   return !server_.volume().MaybeAttached();
 }
 
-void LinkWaiter::Wait(For what, Work work) {
-  if (May(what)) return work({});
-  waiting_.push_back({what, EventLoop::NowMs() + server_.config().wait_ms, std::move(work)});
+void LinkWaiter::Wait(Work work) {
+  if (May()) return work({});
+  waiting_.push_back({EventLoop::NowMs() + server_.config().wait_ms, std::move(work)});
   look_again_.ArmAfter(kLookAgainMs);
 }
 
 void LinkWaiter::Look() {
   for (Waiting& waiting : std::exchange(waiting_, {})) {
-    if (May(waiting.what)) {
+    if (May()) {
       waiting.work({});
     } else if (EventLoop::NowMs() >= waiting.deadline) {
       waiting.work(Fail(EAGAIN, "a kernel is attached, but has no link to this server"));
@@ -48,7 +48,6 @@ void LinkWaiter::Look() {
 void LinkWaiter::OnLinked() {
   settled_ = false;
   settle_.ArmAfter(kSettleMs);
-  Look();
 }
 
 void LinkWaiter::OnSettled() {

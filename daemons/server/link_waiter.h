@@ -17,16 +17,13 @@ class Server;
 
 class LinkWaiter {
  public:
-  enum class For : uint8_t {
-    kLink,     // WELCOME is held or sent
-    kSettled,  // and the kernel has named its devices
-  };
   using Work = std::function<void(const Status&)>;
 
   LinkWaiter(Server& server, EventLoop& loop);
 
-  // Calls `work`, perhaps at once; with EAGAIN when the time is up.
-  void Wait(For what, Work work);
+  // Calls `work`, perhaps at once, when there is a link and its kernel has named
+  // its devices, or when no kernel is attached; with EAGAIN when the time is up.
+  void Wait(Work work);
 
   void OnLinked();
   void OnSettled();
@@ -34,11 +31,10 @@ class LinkWaiter {
 
  private:
   struct Waiting {
-    For what;
     uint64_t deadline;
     Work work;
   };
-  [[nodiscard]] bool May(For what);
+  [[nodiscard]] bool May();
   void Look();
 
   Server& server_;

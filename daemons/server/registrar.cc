@@ -32,16 +32,15 @@ void Registrar::Try() {
   }
   channel_ = std::make_unique<wire::Channel>(
       loop_, std::move(*fd),
-      wire::Channel::Handlers{
-          .frame = [this](const wire::Frame& frame) -> Status {
-            if (frame.type == wire::kRegistered) {
-              told_ = false;
-              Log(LOG_INFO, "registered with agent " + agent_);
-            }
-            return {};
-          },
-          .closed = [this](const std::string&) { retry_.ArmAfter(kRetryMs); },
-          .drained = {}});
+      wire::Channel::Handlers{.frame = [this](const wire::Frame& frame) -> Status {
+                                if (frame.type == wire::kRegistered) {
+                                  told_ = false;
+                                  Log(LOG_INFO, "registered with agent " + agent_);
+                                }
+                                return {};
+                              },
+                              .closed = [this](const std::string&) { retry_.ArmAfter(kRetryMs); },
+                              .drained = {}});
   channel_->SendMessage(registration_);
 }
 

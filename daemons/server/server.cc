@@ -30,9 +30,9 @@ Server::Server(EventLoop& loop, Volume& volume, Config config, Fd listener)
       space_(*this),
       link_waiter_(*this, loop),
       creations_(*this, loop),
-      registrar_(loop, config_.agent,
-                 {.devices = volume.devices(), .uuid = volume.store().uuid(),
-                  .socket = config_.socket}) {
+      registrar_(
+          loop, config_.agent,
+          {.devices = volume.devices(), .uuid = volume.store().uuid(), .socket = config_.socket}) {
   if (!volume_.MaybeAttached()) space_.OnLinkSettled();
   BackgroundWork();
 }

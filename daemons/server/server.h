@@ -58,13 +58,13 @@ class Server {
 
   // ---- called by sessions and policies
   void ScheduleTurn();
-  void CopiesReported();   // staged records name copies that no flush has covered
-  void LiveChanged();      // the kernel is told at the end of the turn
-  void BackgroundWork();   // there may be some
+  void CopiesReported();  // staged records name copies that no flush has covered
+  void LiveChanged();     // the kernel is told at the end of the turn
+  void BackgroundWork();  // there may be some
   void SetKernel(KernelSession* kernel);
   void KernelGone(KernelSession* kernel);
   void Forget(Session& session);  // its channel is closed
-  void Shutdown();  // ends the loop
+  void Shutdown();                // ends the loop
 
   // After the loop: leaves the store checkpointed.
   [[nodiscard]] Status Finish();

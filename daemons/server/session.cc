@@ -26,10 +26,14 @@ Session::Session(Server& server, EventLoop& loop, Fd fd)
 
 std::unique_ptr<Peer> Session::MakePeer(uint32_t type) {
   switch (type) {
-    case wire::Hello::kType: return std::make_unique<KernelSession>(server_, *this);
-    case wire::kControlRequest: return std::make_unique<ControlSession>(server_, *this);
-    case wire::Identify::kType: return std::make_unique<IdentifySession>(server_, *this);
-    default: return nullptr;
+    case wire::Hello::kType:
+      return std::make_unique<KernelSession>(server_, *this);
+    case wire::kControlRequest:
+      return std::make_unique<ControlSession>(server_, *this);
+    case wire::Identify::kType:
+      return std::make_unique<IdentifySession>(server_, *this);
+    default:
+      return nullptr;
   }
 }
 

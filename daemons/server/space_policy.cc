@@ -84,7 +84,8 @@ Status SpacePolicy::WithSpace(const std::function<Status()>& staged) {
       if (!more) return Pass(more);
       if (!*more) break;
     }
-    if (Status committed = server_.store().Commit(/*flush_copies=*/true); !committed) return committed;
+    if (Status committed = server_.store().Commit(/*flush_copies=*/true); !committed)
+      return committed;
   }
 }
 

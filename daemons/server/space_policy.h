@@ -54,8 +54,8 @@ class SpacePolicy {
   [[nodiscard]] Status GiveUp(Epoch victim);
 
   Server& server_;
-  uint64_t wanted_ = 0;        // chunks; 0: no request stands
-  std::set<Epoch> dropping_;   // DROP sent, DROPPED not there yet
+  uint64_t wanted_ = 0;       // chunks; 0: no request stands
+  std::set<Epoch> dropping_;  // DROP sent, DROPPED not there yet
 };
 
 }  // namespace ddsnap::server

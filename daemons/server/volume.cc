@@ -12,17 +12,9 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "dm/dm.h"
-#include "io/device_number.h"
-#include "io/file_device.h"
 
 namespace ddsnap::server {
 namespace {
-
-Result<wire::Device> WireNumber(const std::string& path) {
-  auto number = NumberOf(path);
-  if (!number) return Pass(number);
-  return wire::Device{number->major, number->minor};
-}
 
 bool Same(const dm::DeviceNumber& a, const wire::Device& b) {
   return a.major == b.major && a.minor == b.minor;
@@ -36,46 +28,25 @@ Status SyncFolder(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Volume>> Volume::Open(const Paths& paths, uint64_t cache_bytes) {
+std::unique_ptr<Volume> Volume::TEST_Wrap(std::unique_ptr<SnapStore> store,
+                                          const wire::VolumeDevices& devices,
+                                          std::string state_dir) {
   auto volume = std::unique_ptr<Volume>(new Volume);
-  volume->state_dir_ = paths.state_dir;
-  auto store_number = WireNumber(paths.store);
-  if (!store_number) return Pass(store_number);
-  auto origin_number = WireNumber(paths.origin);
-  if (!origin_number) return Pass(origin_number);
-  volume->devices_ = {*store_number, *origin_number};
-  if (*store_number == *origin_number) {
-    return Fail(EINVAL, paths.store + " and " + paths.origin + " are the same device");
-  }
-  auto store = FileDevice::Open(paths.store, FileDevice::Mode::kExclusive);
-  if (!store) return Pass(store);
-  volume->store_device_ = std::move(*store);
-  if (!paths.meta.empty()) {
-    auto meta = FileDevice::Open(paths.meta, FileDevice::Mode::kExclusive);
-    if (!meta) return Pass(meta);
-    volume->meta_device_ = std::move(*meta);
-  }
-  OpenOptions options;
-  options.cache_bytes = cache_bytes;
-  auto boot = ReadBootId();
-  if (!boot) return Pass(boot);
-  options.boot_id = *boot;
-  auto opened = SnapStore::Open(*volume->store_device_, volume->meta_device_.get(), options);
-  if (!opened) return Pass(opened);
-  volume->store_ = std::move(*opened);
-  auto origin_size = SizeOf(paths.origin);
-  if (!origin_size) return Pass(origin_size);
-  if (*origin_size < volume->store_->origin_size()) {
-    return Fail(EINVAL, paths.origin + ": has " + std::to_string(*origin_size) + " bytes, " +
-                            "the store is of an origin with " +
-                            std::to_string(volume->store_->origin_size()));
-  }
-  if (Status s = volume->ObeyAbandonedMark(); !s) return Pass(s);
+  volume->store_ = std::move(store);
+  volume->devices_ = devices;
+  volume->state_dir_ = std::move(state_dir);
   return volume;
 }
 
+uint64_t Volume::store_sectors() const {
+  return store_device_ ? store_device_->size() / 512 : store_->space().total_chunks;
+}
+
 bool Volume::MaybeAttached() {
-  const auto devices = dm::ListDdsnapDevices();
+  // Device-mapper knows nothing of devices that a test made up.
+  const auto devices =
+      store_device_ ? dm::ListDdsnapDevices()
+                    : Result<std::vector<dm::DdsnapDevice>>(FailErrno(ENODEV, "device-mapper"));
   if (!devices) return store_->attached();
   for (const auto& device : *devices) {
     if (Same(device.store, devices_.store) && Same(device.origin, devices_.origin)) return true;

@@ -23,9 +23,14 @@ class Volume {
   [[nodiscard]] static Result<std::unique_ptr<Volume>> Open(const Paths& paths,
                                                             uint64_t cache_bytes);
 
+  // A volume around a store that is open already, with made-up devices.
+  [[nodiscard]] static std::unique_ptr<Volume> TEST_Wrap(std::unique_ptr<SnapStore> store,
+                                                         const wire::VolumeDevices& devices,
+                                                         std::string state_dir);
+
   [[nodiscard]] SnapStore& store() { return *store_; }
   [[nodiscard]] const wire::VolumeDevices& devices() const { return devices_; }
-  [[nodiscard]] uint64_t store_sectors() const { return store_device_->size() / 512; }
+  [[nodiscard]] uint64_t store_sectors() const;
 
   // True if a kernel may have a device of this volume active: asks device-mapper,
   // or where that is not to be had, the store's memory of it.

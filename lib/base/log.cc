@@ -20,7 +20,7 @@ bool g_to_stderr = true;
 bool StderrIsJournal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
   unsigned long device = 0, inode = 0;
-  struct stat st{};
+  struct stat st {};
   return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
          ::fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }

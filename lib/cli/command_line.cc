@@ -29,8 +29,8 @@ std::optional<int> ParseCommandLine(CLI::App& app, const std::string& version, i
     return app.exit(help);
   } catch (const CLI::ParseError& e) {
     const auto rest = app.remaining();
-    const bool no_verb = app.get_require_subcommand_min() > 0 && app.get_subcommands().empty() &&
-                         !rest.empty();
+    const bool no_verb =
+        app.get_require_subcommand_min() > 0 && app.get_subcommands().empty() && !rest.empty();
     const std::string why = no_verb ? rest.front() + ": no such verb" : OneLine(e.what());
     std::fprintf(stderr, "%s: usage: %s\n", app.get_name().c_str(), why.c_str());
     return kUsage;

@@ -20,8 +20,8 @@ void Declare(CLI::App& app, const Program& program, const Command& command,
   if (const size_t space = spelling.find(' '); space != std::string::npos) {
     const std::string group = spelling.substr(0, space);
     word = spelling.substr(space + 1);
-    const auto groups = app.get_subcommands(
-        [&group](const CLI::App* known) { return known->get_name() == group; });
+    const auto groups =
+        app.get_subcommands([&group](const CLI::App* known) { return known->get_name() == group; });
     if (!groups.empty()) {
       parent = groups.front();
     } else {

@@ -51,7 +51,7 @@ std::optional<DeviceNumber> ParseDevice(const std::string& text) {
     if (major.ec != std::errc() || minor.ec != std::errc()) return std::nullopt;
     return number;
   }
-  struct stat st{};
+  struct stat st {};
   if (::stat(text.c_str(), &st) != 0 || !S_ISBLK(st.st_mode)) return std::nullopt;
   return DeviceNumber{major(st.st_rdev), minor(st.st_rdev)};
 }

@@ -122,8 +122,7 @@ EventSource EventLoop::AddDeferred(int64_t priority, std::function<void()> handl
   s.state_ = std::make_unique<EventSource::State>();
   s.state_->handler = std::make_shared<std::function<void(uint32_t)>>(
       [handler = std::move(handler)](uint32_t) { handler(); });
-  Must(sd_event_add_defer(event_, &s.state_->source, EventSource::State::Deferred,
-                          s.state_.get()));
+  Must(sd_event_add_defer(event_, &s.state_->source, EventSource::State::Deferred, s.state_.get()));
   s.Disarm();
   s.SetPriority(priority);
   return s;

@@ -48,9 +48,9 @@ class EventSource {
 
 class EventLoop {
  public:
-  static constexpr int64_t kPriorityIo = 0;       // input and output
-  static constexpr int64_t kPriorityTurn = 50;    // after all input that is there
-  static constexpr int64_t kPriorityIdle = 100;   // when nobody waits
+  static constexpr int64_t kPriorityIo = 0;      // input and output
+  static constexpr int64_t kPriorityTurn = 50;   // after all input that is there
+  static constexpr int64_t kPriorityIdle = 100;  // when nobody waits
 
   [[nodiscard]] static Result<EventLoop> New();
   EventLoop(EventLoop&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}

@@ -47,7 +47,7 @@ Status MakeNonblocking(int fd) {
 
 // A socket file that nobody listens on is left over from a killed daemon.
 Status RemoveStale(const std::string& name) {
-  struct stat st{};
+  struct stat st {};
   if (name[0] == '@' || ::lstat(name.c_str(), &st) != 0) return {};
   if (!S_ISSOCK(st.st_mode)) return Fail(EEXIST, name + ": exists and is not a socket");
   const auto probe = ConnectUnix(name, true);

@@ -177,8 +177,7 @@ struct MappedHead {
   static MappedHead From(const Raw& raw);
   [[nodiscard]] Raw To() const;
 };
-inline constexpr size_t kMaxRuns =
-    (kMaxPayload - sizeof(ddsnap_mapped)) / sizeof(ddsnap_run);
+inline constexpr size_t kMaxRuns = (kMaxPayload - sizeof(ddsnap_mapped)) / sizeof(ddsnap_run);
 
 template <uint32_t Type>
 struct AddressRange {

@@ -59,7 +59,7 @@ bool RunSeed(uint64_t seed, uint64_t steps) {
 }  // namespace
 
 int main() {
-  const uint64_t steps = FromEnv("ZUMASTOR_STEPS", 300000);
+  const uint64_t steps = FromEnv("ZUMASTOR_STEPS", 900000);
   const uint64_t per_seed = 6000;
   if (const uint64_t seed = FromEnv("ZUMASTOR_SEED", 0); seed != 0)
     return RunSeed(seed, per_seed) ? 0 : 1;

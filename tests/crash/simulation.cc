@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "store/checker.h"
+
 namespace ddsnap {
 
 Simulation::Simulation(const Options& options)
@@ -292,6 +294,7 @@ bool Simulation::RecoverFromPowerCut() {
     if (!ReadChunk(origin_, chunk, &origin_now_[chunk])) return false;
   std::fill(copied_.begin(), copied_.end(), false);
   if (torn_ && !AdoptTorn()) return false;
+  if (!CheckSound()) return false;
   std::string first;
   std::string second;
   if (Matches(committed_, &first)) {
@@ -303,6 +306,16 @@ bool Simulation::RecoverFromPowerCut() {
                ") nor as at the one under way (" + second + ")");
   committed_ = staged_;
   return true;
+}
+
+// The checker reads what recovery has made of the disk so far.
+bool Simulation::CheckSound() {
+  auto report = CheckStore(store_device_, meta_.get());
+  if (!report) return Check(std::unexpected(report.error()), "check");
+  if (report->sound()) return true;
+  const Damage& damage = report->damages.front();
+  return Bad("check: " + damage.where + ": " + damage.what + " and " +
+             std::to_string(report->damages.size() - 1) + " more");
 }
 
 // The model takes what the disk made of the one write that was cut short.
@@ -379,7 +392,7 @@ bool Simulation::Matches(const Model& model, std::string* why) {
 bool Simulation::Verify() {
   std::string why;
   if (!CommitAll()) return false;
-  return Matches(committed_, &why) || Bad(why);
+  return (Matches(committed_, &why) || Bad(why)) && CheckSound();
 }
 
 }  // namespace ddsnap

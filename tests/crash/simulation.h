@@ -83,6 +83,7 @@ class Simulation {
   std::optional<Epoch> PickSnapshot();
   bool ContentsOf(Epoch snapshot, Contents* out);
   bool AdoptTorn();
+  bool CheckSound();
   bool Matches(const Model& model, std::string* why);
   uint64_t Random(uint64_t below) { return random_() % below; }
 

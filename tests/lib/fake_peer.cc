@@ -48,14 +48,14 @@ void FakePeer::Start(Fd fd) {
   raw_fd_ = fd.get();
   channel_ = std::make_unique<wire::Channel>(
       loop_, std::move(fd),
-      wire::Channel::Handlers{
-          .frame = [this](const wire::Frame& frame) -> Status {
-            frames_.push_back({frame.type, frame.sequence,
-                               {frame.payload.begin(), frame.payload.end()}});
-            return {};
-          },
-          .closed = [this](const std::string&) { closed_ = true; },
-          .drained = {}});
+      wire::Channel::Handlers{.frame = [this](const wire::Frame& frame) -> Status {
+                                frames_.push_back({frame.type,
+                                                   frame.sequence,
+                                                   {frame.payload.begin(), frame.payload.end()}});
+                                return {};
+                              },
+                              .closed = [this](const std::string&) { closed_ = true; },
+                              .drained = {}});
 }
 
 void FakePeer::SendRaw(std::span<const std::byte> bytes) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "agent/agent.h"
-
 #include <sys/stat.h>
 
 #include <cerrno>
 
+#include "agent/agent.h"
 #include "io/unix_socket.h"
 #include "lib/fake_peer.h"
 #include "lib/temp_folder.h"
@@ -58,7 +57,7 @@ wire::NeedServer NeedServer() { return {.devices = kVolume, .dm_dev = {253, 5}, 
 
 START_TEST(the_socket_is_roots_alone) {
   Host host;
-  struct stat st{};
+  struct stat st {};
   ck_assert_int_eq(::stat(host.socket.c_str(), &st), 0);
   ck_assert_int_eq(st.st_mode & 0777, 0600);
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "wire/frame.h"
-
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -9,6 +7,7 @@
 
 #include "base/fd.h"
 #include "unit.h"
+#include "wire/frame.h"
 
 using namespace ddsnap;
 using namespace ddsnap::wire;
@@ -72,14 +71,14 @@ START_TEST(a_frame_in_single_bytes_comes_out_whole) {
 END_TEST
 
 START_TEST(wrong_heads_are_refused) {
-  ck_assert_int_eq(ErrorAfterPatch(0, 0x12345678), EPROTO);           // magic
-  ck_assert_int_eq(ErrorAfterPatch(4, 9999), EPROTO);                 // type
-  ck_assert_int_eq(ErrorAfterPatch(4, Hello::kType), EPROTO);         // length not of this type
-  ck_assert_int_eq(ErrorAfterPatch(8, 0), EPROTO);                    // no record
-  ck_assert_int_eq(ErrorAfterPatch(8, 33), EPROTO);                   // no multiple
-  ck_assert_int_eq(ErrorAfterPatch(8, kMaxPayload + 32), EPROTO);     // too long
-  ck_assert_int_eq(ErrorAfterPatch(8, 0xffffffe0), EPROTO);           // far too long
-  ck_assert_int_eq(ErrorAfterPatch(12, 77), 0);                       // reserved: ignored
+  ck_assert_int_eq(ErrorAfterPatch(0, 0x12345678), EPROTO);        // magic
+  ck_assert_int_eq(ErrorAfterPatch(4, 9999), EPROTO);              // type
+  ck_assert_int_eq(ErrorAfterPatch(4, Hello::kType), EPROTO);      // length not of this type
+  ck_assert_int_eq(ErrorAfterPatch(8, 0), EPROTO);                 // no record
+  ck_assert_int_eq(ErrorAfterPatch(8, 33), EPROTO);                // no multiple
+  ck_assert_int_eq(ErrorAfterPatch(8, kMaxPayload + 32), EPROTO);  // too long
+  ck_assert_int_eq(ErrorAfterPatch(8, 0xffffffe0), EPROTO);        // far too long
+  ck_assert_int_eq(ErrorAfterPatch(12, 77), 0);                    // reserved: ignored
 }
 END_TEST
 
@@ -163,8 +162,8 @@ END_TEST
 
 START_TEST(every_message_returns_as_it_went) {
   const Uuid uuid{1, 2, 3, 16};
-  const auto identify = Identify::From(
-      Identify{.devices = {{1, 2}, {3, 4}}, .sectors = 5, .tag = kTagOrigin}.To());
+  const auto identify =
+      Identify::From(Identify{.devices = {{1, 2}, {3, 4}}, .sectors = 5, .tag = kTagOrigin}.To());
   ck_assert_uint_eq(identify.devices.origin.minor, 4);
   ck_assert_uint_eq(identify.tag, kTagOrigin);
   const auto hello =

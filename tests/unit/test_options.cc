@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "cli/options.h"
-
 #include <cerrno>
 
 #include "base/uuid.h"
+#include "cli/options.h"
 #include "unit.h"
 
 using namespace ddsnap;
@@ -42,9 +41,9 @@ START_TEST(uuids_are_text_and_back) {
   CK_OK(uuid);
   ck_assert(FormatUuid(*uuid) == text);
   ck_assert(ParseUuid("01234567-89AB-CDEF-0123-456789ABCDEF") == *uuid);
-  for (const char* bad : {"", "01234567-89ab-cdef-0123-456789abcde", "x", "0123456789abcdef",
-                          "01234567-89ab-cdef-0123-456789abcdef0",
-                          "0123456789ab-cdef-0123-456789abcdef--"}) {
+  for (const char* bad :
+       {"", "01234567-89ab-cdef-0123-456789abcde", "x", "0123456789abcdef",
+        "01234567-89ab-cdef-0123-456789abcdef0", "0123456789ab-cdef-0123-456789abcdef--"}) {
     ck_assert_msg(!ParseUuid(bad), "%s was taken", bad);
   }
   CK_OK(ReadBootId());

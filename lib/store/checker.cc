@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "store/checker.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <optional>
+
+#include "store/snapstore_impl.h"
+
+namespace ddsnap {
+namespace {
+
+using Severity = Damage::Severity;
+
+const char* TreeName(uint32_t id) {
+  static const char* const names[disk::kTrees] = {"exceptions", "labels", "private chunks",
+                                                  "sharing counts", "snapshots"};
+  return names[id];
+}
+
+class Checker {
+ public:
+  Checker(SnapStoreImpl& store, const std::function<void(double)>& progress)
+      : store_(store),
+        progress_(progress),
+        blocks_(store.meta_map().units()),
+        chunks_(store.data_map().units()) {}
+
+  Result<CheckReport> Run() {
+    if (store_.superblock_damage())
+      Add(Severity::kMinor, "superblock", store_.superblock_damage()->text, {});
+    report_.snapshots = store_.snapshots().size();
+    MarkFixed();
+    for (uint32_t id = 0; id < disk::kTrees; ++id) {
+      WalkTree(static_cast<disk::TreeId>(id));
+      if (progress_) progress_(0.15 * (id + 1));
+    }
+    CompareIndexes();
+    CompareSharing();
+    ComparePrivates();
+    CheckTags();
+    CompareMap(store_.meta_map(), blocks_, "block");
+    CompareMap(store_.data_map(), chunks_, "chunk");
+    if (progress_) progress_(1);
+    return std::move(report_);
+  }
+
+ private:
+  void Add(Severity severity, std::string where, std::string what, std::vector<Tag> tags) {
+    if (report_.damages.size() == CheckReport::kMaxDamages) {
+      ++report_.more;
+      return;
+    }
+    report_.damages.push_back({severity, std::move(where), std::move(what), std::move(tags)});
+  }
+
+  // The snapshots that an exception with this range serves.
+  [[nodiscard]] std::vector<Tag> Served(Epoch after, Epoch through) const {
+    std::vector<Tag> tags;
+    for (const Epoch epoch : store_.live_epochs())
+      if (epoch > after && epoch <= through) tags.push_back(store_.FindEpoch(epoch)->tag);
+    return tags;
+  }
+  [[nodiscard]] std::vector<Tag> Everyone() const { return Served(0, ~Epoch{0}); }
+
+  // What the empty store already uses, and what the kernel may be writing to.
+  void MarkFixed() {
+    const Superblock& super = store_.superblock();
+    const uint64_t fixed = super.journal_block + super.journal_blocks;
+    for (uint64_t i = 0; i < fixed && i < blocks_.size(); ++i) blocks_[i] = true;
+    if (!super.separate) {
+      const uint64_t area = blocks_.size() * disk::kBlock / super.chunk_bytes;
+      for (uint64_t i = 0; i < area && i < chunks_.size(); ++i) chunks_[i] = true;
+    }
+    for (const auto& [start, end] : store_.grants().ranges())
+      for (uint64_t i = start; i < end && i < chunks_.size(); ++i) chunks_[i] = true;
+  }
+
+  void WalkTree(disk::TreeId id) {
+    BTree& tree = store_.tree(id);
+    const std::string where = std::string("tree of ") + TreeName(id);
+    std::optional<Key> last;
+    uint64_t entries = 0;
+    const auto node = [&](uint64_t block, uint32_t, uint32_t) {
+      ++report_.tree_blocks;
+      if (block >= blocks_.size()) {
+        Add(Severity::kMajor, where, "block " + std::to_string(block) + " lies outside", Everyone());
+      } else if (blocks_[block]) {
+        Add(Severity::kMajor, where, "block " + std::to_string(block) + " is used twice",
+            Everyone());
+      } else {
+        blocks_[block] = true;
+      }
+    };
+    const auto entry = [&](const Entry& e) {
+      if (last && !(*last < e.key))
+        Add(Severity::kMajor, where, "keys out of order at (" + std::to_string(e.key.major) + ", " +
+                                         std::to_string(e.key.minor) + ")", Everyone());
+      last = e.key;
+      ++entries;
+      Visit(id, e);
+      return true;
+    };
+    const auto damage = [&](const Error& error) {
+      broken_[id] = true;
+      Add(Severity::kMajor, where, error.text, TouchedBy(id));
+    };
+    if (Status s = tree.Walk(node, entry, damage); !s) damage(s.error());
+    if (!broken_[id] && entries != tree.size())
+      Add(Severity::kMinor, where, "has " + std::to_string(entries) + " entries, should have " +
+                                       std::to_string(tree.size()), {});
+  }
+
+  [[nodiscard]] std::vector<Tag> TouchedBy(disk::TreeId id) const {
+    if (id == disk::kSharing) return {};  // counts only
+    if (id != disk::kPrivates) return Everyone();
+    std::vector<Tag> tags;
+    for (const Epoch epoch : store_.live_epochs())
+      if (store_.privates_of(epoch) > 0) tags.push_back(store_.FindEpoch(epoch)->tag);
+    return tags;
+  }
+
+  void Visit(disk::TreeId id, const Entry& e) {
+    if (id == disk::kExceptions) {
+      VisitException(e);
+    } else if (id == disk::kPrivates) {
+      ++report_.privates;
+      ++privates_[e.key.major];
+      const Snapshot* snap = store_.FindEpoch(e.key.major);
+      std::vector<Tag> tags;
+      if (snap != nullptr && snap->state == Snapshot::State::kOk) tags.push_back(snap->tag);
+      if (snap == nullptr)
+        Add(Severity::kMinor, "private chunk " + std::to_string(e.key.minor),
+            "belongs to no snapshot", {});
+      UseChunk(e.value[0], "private chunk " + std::to_string(e.key.minor), tags);
+    }
+  }
+
+  void VisitException(const Entry& e) {
+    ++report_.exceptions;
+    const auto [chunk, label] = e.key;
+    const Epoch before = chunk == last_chunk_ ? last_label_ : 0;
+    last_chunk_ = chunk;
+    last_label_ = label;
+    const std::string where =
+        "exception of chunk " + std::to_string(chunk) + " under epoch " + std::to_string(label);
+    const std::vector<Tag> tags = Served(before, label);
+    if (label == 0 || label > store_.epoch())
+      Add(Severity::kMajor, where, "an epoch that never was", tags);
+    const auto& live = store_.live_epochs();
+    const auto lo = std::upper_bound(live.begin(), live.end(), before);
+    auto hi = std::upper_bound(live.begin(), live.end(), label);
+    if (lo < hi) ++sharing_[{*lo, *std::prev(hi)}];
+    if (e.value[0] != kNoAddress) UseChunk(e.value[0], where, tags);
+  }
+
+  void UseChunk(uint64_t address, const std::string& where, const std::vector<Tag>& tags) {
+    if (address >= chunks_.size()) {
+      Add(Severity::kMajor, where,
+          "store chunk " + std::to_string(address) + " lies outside the store", tags);
+    } else if (chunks_[address]) {
+      Add(Severity::kMajor, where, "store chunk " + std::to_string(address) + " is used twice",
+          tags);
+    } else {
+      chunks_[address] = true;
+    }
+  }
+
+  void CompareIndexes() {
+    if (broken_[disk::kExceptions] || broken_[disk::kLabels]) return;
+    BTree& labels = store_.tree(disk::kLabels);
+    BTree& exceptions = store_.tree(disk::kExceptions);
+    if (labels.size() != exceptions.size())
+      Add(Severity::kMajor, "tree of labels",
+          "has " + std::to_string(labels.size()) + " entries for " +
+              std::to_string(exceptions.size()) + " exceptions", Everyone());
+    std::vector<Key> missing;
+    (void)labels.Scan({}, [&](const Entry& e) {
+      auto found = exceptions.Get({e.key.minor, e.key.major});
+      if (!found || !*found) missing.push_back(e.key);
+      return missing.size() < 100;
+    });
+    for (const Key& key : missing)
+      Add(Severity::kMajor, "label " + std::to_string(key.major) + " of chunk " +
+                                std::to_string(key.minor), "there is no such exception",
+          Served(0, key.major));
+  }
+
+  void CompareSharing() {
+    if (broken_[disk::kExceptions] || broken_[disk::kSharing]) return;
+    std::map<std::pair<Epoch, Epoch>, uint64_t> stored;
+    (void)store_.tree(disk::kSharing).Scan({}, [&](const Entry& e) {
+      if (e.value[0] != 0) stored[{e.key.major, e.key.minor}] = e.value[0];
+      return true;
+    });
+    if (stored != sharing_)
+      Add(Severity::kMinor, "tree of sharing counts", "differs from what the exceptions say", {});
+  }
+
+  void ComparePrivates() {
+    if (broken_[disk::kPrivates]) return;
+    for (const Snapshot& snap : store_.snapshots())
+      if (store_.privates_of(snap.epoch) != privates_[snap.epoch])
+        Add(Severity::kMinor, "snapshot " + std::to_string(snap.tag),
+            "has " + std::to_string(privates_[snap.epoch]) + " private chunks, should have " +
+                std::to_string(store_.privates_of(snap.epoch)), {snap.tag});
+  }
+
+  void CheckTags() {
+    std::map<Tag, int> seen;
+    for (const Snapshot& snap : store_.snapshots())
+      if (snap.state != Snapshot::State::kDeleting && ++seen[snap.tag] == 2)
+        Add(Severity::kMajor, "snapshot " + std::to_string(snap.tag), "exists twice", {snap.tag});
+  }
+
+  // Bits against references.  Runs are reported once.
+  void CompareMap(SpaceMap& map, const std::vector<bool>& used, const char* unit) {
+    const bool sure = !broken_[disk::kExceptions] && !broken_[disk::kPrivates] &&
+                      std::none_of(broken_.begin(), broken_.end(), [](bool b) { return b; });
+    int state = 0;  // 0 right, 1 leaked, 2 wrongly free
+    uint64_t from = 0;
+    for (uint64_t i = 0; i <= map.units(); ++i) {
+      int now = 0;
+      if (i < map.units()) {
+        auto bit = map.Test(i);
+        if (!bit) {
+          Add(Severity::kMajor, std::string("space map of ") + unit + "s", bit.error().text,
+              Everyone());
+          return;
+        }
+        if (*bit != used[i]) now = *bit ? 1 : 2;
+        if (now == 1 && !sure) now = 0;  // what a damaged tree refers to is not known
+      }
+      if (now == state) continue;
+      if (state != 0)
+        Add(state == 1 ? Severity::kMinor : Severity::kMajor,
+            std::string("space map, ") + unit + "s " + std::to_string(from) + " to " +
+                std::to_string(i - 1),
+            state == 1 ? "marked as used, but nothing refers to them"
+                       : "marked as free, but in use",
+            state == 1 ? std::vector<Tag>() : Everyone());
+      state = now;
+      from = i;
+    }
+  }
+
+  SnapStoreImpl& store_;
+  const std::function<void(double)>& progress_;
+  CheckReport report_;
+  std::vector<bool> blocks_;  // referenced
+  std::vector<bool> chunks_;
+  std::array<bool, disk::kTrees> broken_{};
+  std::map<std::pair<Epoch, Epoch>, uint64_t> sharing_;
+  std::map<Epoch, uint64_t> privates_;
+  uint64_t last_chunk_ = ~uint64_t{0};
+  Epoch last_label_ = 0;
+};
+
+}  // namespace
+
+Result<CheckReport> CheckStore(BlockDevice& store, BlockDevice* meta,
+                               const std::function<void(double)>& progress) {
+  OpenOptions options;
+  options.read_only = true;
+  options.cache_bytes = 256 << 20;
+  SnapStoreImpl impl(store, meta, options);
+  if (Status s = impl.Recover(); !s) {
+    if (s.error().code != EBADMSG) return Pass(s);
+    CheckReport report;
+    report.damages.push_back({Severity::kFatal, "store", s.error().text, {}});
+    for (const Snapshot& snap : impl.snapshots()) report.damages[0].tags.push_back(snap.tag);
+    return report;
+  }
+  return Checker(impl, progress).Run();
+}
+
+}  // namespace ddsnap
