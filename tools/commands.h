@@ -8,6 +8,7 @@
 namespace ddsnap {
 
 extern const Command kAgent;
+extern const Command kCheck;
 extern const Command kCreate;
 extern const Command kDelete;
 extern const Command kDeltaApply;
@@ -15,6 +16,8 @@ extern const Command kDeltaChangelist;
 extern const Command kDeltaCreate;
 extern const Command kDeltaShow;
 extern const Command kDevspam;
+extern const Command kDump;
+extern const Command kInitialize;
 extern const Command kList;
 extern const Command kPriority;
 extern const Command kServer;

@@ -8,6 +8,7 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
+      &kInitialize,
       &kAgent,
       &kServer,
       &kCreate,
@@ -20,6 +21,8 @@ int main(int argc, char** argv) {
       &kDeltaCreate,
       &kDeltaApply,
       &kDeltaShow,
+      &kCheck,
+      &kDump,
       &kDevspam,
   };
   const Program program = {

@@ -31,11 +31,11 @@ Result<std::unique_ptr<Volume>> Volume::Open(const Paths& paths, uint64_t cache_
   if (*store_number == *origin_number) {
     return Fail(EINVAL, paths.store + " and " + paths.origin + " are the same device");
   }
-  auto store = FileDevice::Open(paths.store, FileDevice::Options{.exclusive = true});
+  auto store = FileDevice::Open(paths.store, {.lock = true});
   if (!store) return Pass(store);
   volume->store_device_ = std::move(*store);
   if (!paths.meta.empty()) {
-    auto meta = FileDevice::Open(paths.meta, FileDevice::Options{.exclusive = true});
+    auto meta = FileDevice::Open(paths.meta, {.exclusive = true, .lock = true});
     if (!meta) return Pass(meta);
     volume->meta_device_ = std::move(*meta);
   }

@@ -11,6 +11,23 @@
 #include <new>
 
 namespace ddsnap {
+namespace {
+
+// An open-file-description lock: of the node, gone with the descriptor, and of no
+// concern to udev, which uses flock.
+Status Lock(int fd, bool write, const std::string& path) {
+  struct flock lock = {};
+  lock.l_type = write ? F_WRLCK : F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return {};
+  if (errno == EAGAIN || errno == EACCES) {
+    return Fail(EBUSY, path + ": in use by another ddsnap program");
+  }
+  return FailErrno(errno, path + ": lock");
+}
+
+}  // namespace
+
 
 Result<std::unique_ptr<FileDevice>> FileDevice::Open(const std::string& path,
                                                      const Options& options) {
@@ -29,6 +46,9 @@ Result<std::unique_ptr<FileDevice>> FileDevice::Open(const std::string& path,
   }
   if (!fd && errno == EBUSY) return Fail(EBUSY, path + ": in use (mounted, or held by another program)");
   if (!fd) return FailErrno(errno, path);
+  if (options.lock) {
+    if (Status s = Lock(fd.get(), options.write, path); !s) return Pass(s);
+  }
   return std::unique_ptr<FileDevice>(new FileDevice(std::move(fd), path, direct));
 }
 

@@ -16,7 +16,10 @@ class FileDevice : public BlockDevice {
   struct Options {
     bool write = true;
     bool direct = true;      // O_DIRECT where the file system can do it
-    bool exclusive = false;  // fail with EBUSY if a block device is in use
+    bool exclusive = false;  // fail with EBUSY if a block device is in use, by the kernel too
+    // Fail with EBUSY if another program has the device open with `lock`.  A server cannot
+    // be exclusive on its store: the kernel that it serves holds that device.
+    bool lock = false;
   };
 
   [[nodiscard]] static Result<std::unique_ptr<FileDevice>> Open(const std::string& path,

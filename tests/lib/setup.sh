@@ -5,7 +5,7 @@ set -eu
 packages=(
 	autoconf automake g++ make pkg-config clang-19 libclang-rt-19-dev
 	check libsystemd-dev libudev-dev libdevmapper-dev libcli11-dev
-	nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libxxhash-dev
+	nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev libxxhash-dev
 	shellcheck
 )
 missing=()

@@ -21,10 +21,12 @@ vm_packages=(
 	linux-image-cloud-amd64 linux-headers-cloud-amd64 dkms make
 	systemd-sysv udev dmsetup kmod util-linux procps iproute2 netcat-openbsd
 	e2fsprogs xfsprogs fio jq socat python3-minimal binutils
-	libsystemd0 libudev1 libdevmapper1.02.1 libzstd1 libisal2
+	libsystemd0 libudev1 libdevmapper1.02.1 libzstd1 libisal2 libblkid1
 	lvm2 thin-provisioning-tools
 )
+# shellcheck disable=SC2034 # both are used by name
 vm_packages_bookworm=(libssl3)
+# shellcheck disable=SC2034
 vm_packages_trixie=(libssl3t64 systemd-cryptsetup-)
 
 # vm_mirror LABEL: where apt takes Debian (or Debian-Security) from.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # some are read by rows.sh
 # What the rows are made of: devices to measure, and measuring.
 #
 # All devices are partitions of one disk, /dev/vda; sizes in MiB by partitions().

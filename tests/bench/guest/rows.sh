@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # lib.sh sets what is not set here
 # The rows of the table.  In each, the sides that are compared are alive at the
 # same time on partitions of the same disk and take turns: A B C, A B C, ...
 # Repetition 0 is a warm-up that the report leaves out.  The origin is cut in
