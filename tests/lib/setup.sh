@@ -1,12 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Installs what building and testing need, from the distribution's packages.
+#   setup.sh [demo]    demo: only what tests/demo needs
 set -eu
 packages=(
-	autoconf automake g++ make pkg-config clang-19 libclang-rt-19-dev
-	check libsystemd-dev libudev-dev libdevmapper-dev libcli11-dev
-	nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev libxxhash-dev
-	shellcheck
+	# the packages
+	autoconf automake g++ make pkg-config libsystemd-dev libudev-dev libdevmapper-dev
+	libcli11-dev nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev check
+	dpkg-dev debhelper dh-dkms systemd git ca-certificates
+	# virtual machines
+	mmdebstrap qemu-system-x86 socat python3 e2fsprogs
+)
+[ "${1:-}" = demo ] || packages+=(
+	clang-19 libclang-rt-19-dev shellcheck libxxhash-dev
+	# the kernel of user-mode Linux, and what runs in it
+	linux-source-6.1 flex bison bc libelf-dev libc6-dev xz-utils patch kmod rsync
+	dmsetup xfsprogs iproute2 gcc cpio
 )
 missing=()
 for p in "${packages[@]}"; do

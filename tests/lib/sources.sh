@@ -5,10 +5,12 @@
 #   sources_list [PATTERN...]   prints them, in the top folder: what git tracks,
 #                      or, in an unpacked release, what is there
 #   sources_copy FOLDER         copies them, with changes not yet committed
-#   sources_key        a word that changes when any of them does
+#   sources_key        a word that changes when any of them does that is part
+#                      of what is installed
 
 sources_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+# shellcheck disable=SC2120 # its patterns are for suites
 sources_list() (
 	cd "$sources_top" || exit 1
 	# Root may read a checkout of somebody else's.
@@ -36,5 +38,5 @@ sources_copy() {
 }
 
 sources_key() {
-	sources_list | (cd "$sources_top" && xargs -d '\n' sha256sum) | sha256sum | cut -c1-16
+	sources_list | grep -vE '^tests/.*\.(sh|py|cc|h)$|^tests/(run|demo)$|\.md$' | (cd "$sources_top" && xargs -d '\n' sha256sum) | sha256sum | cut -c1-16
 }
