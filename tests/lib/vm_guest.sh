@@ -84,7 +84,8 @@ udevadm trigger --type=subsystems --action=add
 udevadm trigger --type=devices --action=add
 udevadm settle
 vm-net
-while :; do socat TCP-LISTEN:2222,fork,reuseaddr EXEC:/usr/local/sbin/vm-exec; sleep 1; done
+# A half-closed connection is the normal case: the script was sent, its output comes.
+while :; do socat -t 86400 TCP-LISTEN:2222,fork,reuseaddr EXEC:/usr/local/sbin/vm-exec; sleep 1; done
 END
 chmod 755 "$root/usr/local/sbin/vm-init"
 mkdir -p "$root/etc/systemd/journald.conf.d"

@@ -19,6 +19,7 @@ from volume import DDSNAP, RUN, Agent, Volume, sh  # noqa: E402
 from blocks import BLOCK, Dev, Load, block, digest, fill, seed_of, size_of  # noqa: E402
 
 ORIGIN, STORE, META = sys.argv[1:4]
+BIG = os.environ.get("SYSTEM_BIG", ORIGIN)    # an origin for file systems
 agent = None
 
 
@@ -526,7 +527,7 @@ def test_refusals():
 # ---- with file systems and fio, in virtual machines ----
 
 def file_system(kind, mkfs, fsck, *snapshot_options):
-    v = Volume(ORIGIN, STORE)
+    v = Volume(BIG, STORE)
     path = v.add()
     sh(*mkfs, path)
     a, b = RUN + "/a", RUN + "/b"
@@ -560,7 +561,7 @@ def test_xfs():
     # The smallest file system that xfs makes is larger than the test's origin
     # was before xfsprogs 5.19; --unsupported asks it to be content.
     mkfs = ["mkfs.xfs", "-q", "-f"]
-    if "--unsupported" in sh("mkfs.xfs", check=False).stderr or size_of(ORIGIN) < 300 * 2048:
+    if "--unsupported" in sh("mkfs.xfs", check=False).stderr or size_of(BIG) < 300 * 2048:
         mkfs.append("--unsupported")
     file_system("xfs", mkfs, ["xfs_repair", "-n"], "nouuid")
 
@@ -574,9 +575,9 @@ def fio(path, seconds, name):
 
 
 def test_fio_verify():
-    v = Volume(ORIGIN, STORE)
+    v = Volume(BIG, STORE)
     path = v.add()
-    job = fio(path, 40, "verify")
+    job = fio(path, 30, "verify")
     sums = {}
     tag = 0
     while job.poll() is None:
@@ -597,11 +598,11 @@ def test_fio_verify():
 
 def test_fio_kills():
     """Many kills of server and agent under fio: a pause, never an error."""
-    v = Volume(ORIGIN, STORE)
+    v = Volume(BIG, STORE)
     path = v.add()
     v.create(0)
     before = digest("/dev/mapper/" + v.dm(0))
-    job = fio(path, 40, "kills")
+    job = fio(path, 30, "kills")
     r = random.Random(15)
     kills = 0
     while job.poll() is None:

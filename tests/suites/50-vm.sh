@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The system tests and power cuts on Debian 12 (6.1) and Debian 13 (6.12), side by side.
+set -u
+cd "$ZUMASTOR_TOP" || exit 1
+# shellcheck source=tests/lib/system.sh
+. tests/lib/system.sh
+trap vm_cleanup EXIT
+[ -z "${ZUMASTOR_SOAK:-}" ] || export POWER_CUTS=${POWER_CUTS:-100}
+packages_build >/dev/null || exit 1
+rc=0
+pids=()
+read -ra suites <<<"${SYSTEM_SUITES:-bookworm trixie}"
+for suite in "${suites[@]}"; do
+	# shellcheck disable=SC2086 # several names
+	system_run "$suite" ${SYSTEM_TESTS:-} >"$VM_DIR/$suite.log" 2>&1 &
+	pids+=($!)
+done
+for i in "${!pids[@]}"; do
+	wait "${pids[i]}" || rc=1
+	echo "== ${suites[i]}"
+	cat "$VM_DIR/${suites[i]}.log"
+done
+exit $rc
