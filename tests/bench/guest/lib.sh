@@ -2,18 +2,15 @@
 # shellcheck shell=bash disable=SC2034 # some are read by rows.sh
 # What the rows are made of: devices to measure, and measuring.
 #
-# All devices are partitions of one disk, /dev/vda; sizes in MiB by partitions().
-#   1 2 3   origins                     4 5  stores of ddsnap
-#   6       thin metadata               7    thin data
-#   8..15   exception stores of dm-snapshot
+# The devices are D[n] of disks.sh.
 agent_sock=/run/agent
 param() {  # NAME DEFAULT, from the kernel command line
 	local v
 	v=$(grep -o "bench\.$1=[^ ]*" /proc/cmdline | cut -d= -f2)
 	echo "${v:-$2}"
 }
-reps=$(param reps 4)
-ms=$(param ms 1500)
+reps=$(param reps 6)
+ms=$(param ms 1000)
 rows_wanted=$(param rows all)
 chunks_wanted=$(param chunks 4,64)
 
@@ -28,7 +25,7 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { die "$what did not come"; return 1; }
-		sleep 0.05
+		sleep 0.02
 	done
 }
 
@@ -44,15 +41,6 @@ measure() {
 	emit "fio|$row|$chunk|$side|$rep|$line"
 }
 
-# Cuts the disk.  The table lives in this kernel only: the disk is new each time.
-partitions() {
-	local at=1 number=1 mib
-	for mib in 512 512 512  1152 1152  64  1536  384 384 384 384 384 384 384 384; do
-		addpart /dev/vda $number $((at * 2048)) $((mib * 2048)) || return 1
-		at=$((at + mib)) number=$((number + 1))
-	done
-}
-
 # ---- dm-linear
 linear_up() {  # NAME DEVICE
 	dmsetup create "$1" --table "0 $(sectors "$2") linear $2 0"
@@ -64,9 +52,9 @@ snapshot_up() {
 	n=$(sectors "$origin")
 	dmsetup create "$name" --table "0 $n snapshot-origin $origin"
 	for ((i = 0; i < count; i++)); do
-		dd if=/dev/zero of=/dev/vda$((8 + i)) bs=64k count=4 oflag=direct status=none
+		dd if=/dev/zero of="${D[8 + i]}" bs=64k count=4 oflag=direct status=none
 		dmsetup suspend "$name"
-		dmsetup create "$name.$i" --table "0 $n snapshot $origin /dev/vda$((8 + i)) P $((chunk * 2))"
+		dmsetup create "$name.$i" --table "0 $n snapshot $origin ${D[8 + i]} P $((chunk * 2))"
 		dmsetup resume "$name"
 	done
 }
@@ -81,10 +69,10 @@ snapshot_down() {  # NAME
 thin_up() {
 	local chunk=$1 count=$2 block n i
 	block=$((chunk < 64 ? 64 : chunk))
-	n=$(sectors /dev/vda1)
-	dd if=/dev/zero of=/dev/vda6 bs=64k count=4 oflag=direct status=none
+	n=$(sectors "${D[1]}")
+	dd if=/dev/zero of="${D[6]}" bs=64k count=4 oflag=direct status=none
 	dmsetup create pool --table \
-		"0 $(sectors /dev/vda7) thin-pool /dev/vda6 /dev/vda7 $((block * 2)) 0 1 skip_block_zeroing"
+		"0 $(sectors "${D[7]}") thin-pool ${D[6]} ${D[7]} $((block * 2)) 0 1 skip_block_zeroing"
 	dmsetup message pool 0 "create_thin 0"
 	dmsetup create thin --table "0 $n thin /dev/mapper/pool 0"
 	dd if=/dev/zero of=/dev/mapper/thin bs=1M oflag=direct status=none
@@ -104,7 +92,7 @@ declare -A server_pid=() server_devices=()
 agent_up() {
 	[ -S $agent_sock ] && return
 	ddsnap agent -f $agent_sock >/tmp/agent.log 2>&1 &
-	wait_for "the agent" test -S $agent_sock
+	wait_for "the agent" test -S $agent_sock || { tail -n 3 /tmp/agent.log; return 1; }
 }
 ddsnap_up() {
 	local name=$1 origin=$2 store=$3 chunk=$4 count=$5
