@@ -11,11 +11,12 @@ param() {  # NAME DEFAULT, from the kernel command line
 }
 reps=$(param reps 6)
 ms=$(param ms 1000)
+profile=$(param profile none)
 rows_wanted=$(param rows all)
 chunks_wanted=$(param chunks 4,64)
 
 emit() { echo "$*" >&3; }
-note() { emit "# $(cut -d' ' -f1 /proc/uptime) $*"; echo "bench: $*"; }
+note() { emit "# $(cut -d' ' -f1 /proc/uptime) $*"; echo "bench: $*" >/dev/console; }
 sectors() { blockdev --getsz "$1"; }
 die() { note "FAILED $*"; return 1; }
 
@@ -29,12 +30,28 @@ wait_for() {
 	done
 }
 
+# profiled ROW SIDE REP COMMAND...: runs the command; with BENCH_PERF=1 and
+# bench.profile=ROW:SIDE the first repetition of that is sampled and noted.
+profiled() {
+	local what=$1:$2 rep=$3 line rc
+	shift 3
+	if [ "$what" != "$profile" ] || [ "$rep" != 1 ] || [ ! -x /bin/perf ]; then
+		"$@"
+		return
+	fi
+	perf record -a -F 997 -e cpu-clock -o /tmp/perf.data -- "$@" 2>/tmp/perf.err
+	rc=$?
+	perf report -i /tmp/perf.data --stdio --sort comm,symbol --percent-limit 0.7 2>/dev/null | grep '%' |
+		while read -r line; do note "profile $what $line"; done
+	return $rc
+}
+
 # measure ROW CHUNK SIDE REP DEVICE RW OFFSET_MIB SIZE_MIB [fio options]
 # One short fio run; emits its terse line.  Offsets are aligned to the chunk.
 measure() {
 	local row=$1 chunk=$2 side=$3 rep=$4 dev=$5 rw=$6 offset=$7 size=$8 line
 	shift 8
-	line=$(fio --name=b --thread --filename="$dev" --rw="$rw" --bs=4k --blockalign=4k --direct=1 \
+	line=$(profiled "$row" "$side" "$rep" fio --name=b --thread --filename="$dev" --rw="$rw" --bs=4k --blockalign=4k --direct=1 \
 		--ioengine=io_uring --iodepth=16 --offset="${offset}m" --size="${size}m" --runtime="${ms}ms" \
 		--randrepeat=1 --randseed=$((1000 + rep)) --group_reporting --minimal "$@" 2>/tmp/fio.err) ||
 		{ die "fio $row $side: $(tail -n 1 /tmp/fio.err)"; return 1; }
@@ -75,7 +92,7 @@ thin_up() {
 		"0 $(sectors "${D[7]}") thin-pool ${D[6]} ${D[7]} $((block * 2)) 0 1 skip_block_zeroing"
 	dmsetup message pool 0 "create_thin 0"
 	dmsetup create thin --table "0 $n thin /dev/mapper/pool 0"
-	dd if=/dev/zero of=/dev/mapper/thin bs=1M oflag=direct status=none
+	dd if=/dev/zero of=/dev/mapper/thin bs=1M count=$((n / 2048)) oflag=direct status=none
 	for ((i = 1; i <= count; i++)); do thin_snap "$i"; done
 }
 thin_snap() {  # ID: as LVM does it, in one process

@@ -29,7 +29,7 @@ thin_with_changes() {
 	local n=$((changelist_chunks * 128)) table
 	table="0 $((196608 * 2048)) thin-pool ${D[6]} ${D[7]} 128 0 1 skip_block_zeroing"
 	cat >/tmp/thin.xml <<-END
-		<superblock uuid="" time="0" transaction="0" flags="0" version="2" data_block_size="128" nr_data_blocks="0">
+		<superblock uuid="" time="0" transaction="0" flags="0" version="2" data_block_size="128" nr_data_blocks="$((196608 * 16))">
 		<device dev_id="0" mapped_blocks="$changelist_chunks" transaction="0" creation_time="0" snap_time="0">
 		<range_mapping origin_begin="0" data_begin="0" length="$changelist_chunks" time="0"/>
 		</device>
