@@ -186,7 +186,12 @@ class FakeServer(threading.Thread):
                 if self.out:
                     w.append(self.link)
             link = self.link
-        r, w, _ = select.select(r, w, [], 0.02 if self.delayed or self.waiting else 0.5)
+        try:
+            r, w, _ = select.select(r, w, [], 0.02 if self.delayed or self.waiting else 0.5)
+        except (OSError, ValueError):
+            if link is self.link:
+                raise
+            return                   # cut() closed it meanwhile
         with self.lock:
             if self.wake_r in r:
                 os.read(self.wake_r, 65536)

@@ -1,0 +1,21 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# The kernel module, built for user-mode Linux.  To be sourced.
+#
+#   module_build FOLDER   builds FOLDER/dm-ddsnap.ko from a copy of kernel/
+
+# shellcheck source=tests/lib/uml.sh
+. "$(dirname "${BASH_SOURCE[0]}")/uml.sh"
+# shellcheck source=tests/lib/sources.sh
+. "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
+
+module_build() {
+	local tree
+	tree=$(uml_build) || return 1
+	sources_list 'kernel/*' | tar -C "$sources_top" --transform 's:^kernel/::' -c -T - |
+		tar -C "$1" -x || return 1
+	make -C "$tree" M="$1" ARCH=um W=1 KCFLAGS=-Werror modules >"$1/build.log" 2>&1 || {
+		cat "$1/build.log"
+		return 1
+	}
+}

@@ -1,0 +1,654 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The whole system on real devices: target, agent, server, tool.
+
+Runs as root where dm-ddsnap is loaded, in a virtual machine or user-mode Linux:
+    test_volume.py ORIGIN STORE META [TEST...]
+Prints TAP.  Each test begins with a fresh store.  Everything on the devices is lost.
+"""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from volume import DDSNAP, RUN, Agent, Volume, sh  # noqa: E402
+from blocks import BLOCK, Dev, Load, block, digest, fill, seed_of, size_of  # noqa: E402
+
+ORIGIN, STORE, META = sys.argv[1:4]
+agent = None
+
+
+def bounds_of(volume, load, tag):
+    """Creates a snapshot under load: what each of its blocks may hold."""
+    with load.lock:
+        low = list(load.acked)
+    volume.tool("create", volume.sock, tag)
+    with load.lock:
+        high = list(load.submitted)
+    return low, high
+
+
+def under_load(volume, disturb, rounds, seed, writes=60):
+    """Snapshots are made and deleted while writes go on; each is proven."""
+    path = volume.add()
+    fill(path, 1, volume.sectors)
+    load = Load(path, volume.sectors // 8, seed)
+    sums = {}
+    for tag in range(rounds):
+        load.wait_for(writes)
+        disturb(tag)
+        low, high = bounds_of(volume, load, tag)
+        device = volume.add(tag)
+        disturb(tag)
+        load.wait_for(writes)
+        load.check(device, low, high)
+        sums[tag] = digest(device)
+        if tag % 3 == 2:
+            volume.delete(tag - 1)
+            del sums[tag - 1]
+        for old in sums:
+            assert digest("/dev/mapper/" + volume.dm(old)) == sums[old], "snapshot %d changed" % old
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    print("# %d writes, the longest took %.2f s" % (load.count, load.longest))
+    return sums
+
+
+def expect_refusal(*argv, says):
+    result = sh(*argv, check=False)
+    assert result.returncode == 1, "%s: exit %d" % (argv, result.returncode)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ddsnap: ") and says in lines[0], result.stderr
+
+
+def linear(name, device, start, sectors):
+    sh("dmsetup", "create", name, "--table", "0 %d linear %s %d" % (sectors, device, start))
+    return "/dev/mapper/" + name
+
+
+# ---- tests ----
+
+def test_load_4k():
+    v = Volume(ORIGIN, STORE, chunk="4k")
+    under_load(v, lambda tag: None, 6, 1)
+    v.close()
+
+
+def test_load_64k_meta_device():
+    v = Volume(ORIGIN, STORE, META, chunk="64k")
+    under_load(v, lambda tag: None, 6, 2)
+    v.close()
+
+
+def test_kill_server():
+    """kill -9 under full load, some of it between the barrier's messages."""
+    v = Volume(ORIGIN, STORE)
+    r = random.Random(3)
+
+    def disturb(tag):
+        for _ in range(2):
+            time.sleep(r.random() * 0.2)
+            v.server.restart(signal.SIGKILL)
+    sums = under_load(v, disturb, 5, 3)
+    for tag in sums:
+        assert digest("/dev/mapper/" + v.dm(tag)) == sums[tag]
+    v.close()
+
+
+def test_kill_while_creating():
+    """A snapshot whose creation the server did not survive is whole or absent."""
+    v = Volume(ORIGIN, STORE)
+    r = random.Random(4)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    load = Load(path, v.sectors // 8, 4)
+    for tag in range(8):
+        load.wait_for(20)
+        with load.lock:
+            low = list(load.acked)
+        creation = subprocess.Popen([DDSNAP, "create", v.sock, str(tag)], stderr=subprocess.DEVNULL)
+        time.sleep(r.random() * 0.1)
+        v.server.restart(signal.SIGKILL)
+        told = creation.wait(60) == 0
+        with load.lock:
+            high = list(load.submitted)
+        if v.state(tag) is None:
+            assert not told, "a snapshot that was reported is gone"
+            continue
+        load.wait_for(20)
+        load.check(v.add(tag), low, high)
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    v.close()
+
+
+def test_kill_agent():
+    """The agent's death is not noticed while links stand, nor when both die."""
+    v = Volume(ORIGIN, STORE)
+
+    def disturb(tag):
+        if tag % 2:
+            agent.stop(signal.SIGKILL)
+            v.server.stop(signal.SIGKILL)
+            time.sleep(0.3)
+            v.server.start()
+            agent.start()
+        else:
+            agent.restart(signal.SIGKILL)
+    under_load(v, disturb, 4, 5)
+    v.close()
+
+
+def test_orderly_restarts():
+    v = Volume(ORIGIN, STORE)
+
+    def disturb(tag):
+        v.server.restart()
+        agent.restart()
+    under_load(v, disturb, 3, 6)
+    v.close()
+
+
+def test_snapshot_writes():
+    """A snapshot that is written to, the origin and another snapshot stay apart."""
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    whole = digest(path)
+    s0, s1 = v.create(0), v.create(1)
+    a = Load(path, v.sectors // 8, 7, threads=2)
+    b = Load(s0, v.sectors // 8, 8, threads=2)
+    for i in range(4):
+        a.wait_for(40)
+        b.wait_for(40)
+        if i == 1:
+            v.server.restart(signal.SIGKILL)
+    a.finish()
+    b.finish()
+    a.check(path, a.acked, a.submitted)
+    b.check(s0, b.acked, b.submitted)
+    assert digest(s1) == whole
+    # Private chunks are there after everything was taken down.
+    v.remove(0)
+    v.server.restart()
+    b.check(v.add(0), b.acked, b.submitted)
+    v.close()
+
+
+def test_reload_suspend_remove():
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    before = digest(s0)
+    load = Load(path, v.sectors // 8, 9)
+    for i in range(6):
+        load.wait_for(20)
+        sh("dmsetup", "suspend", *(["--noflush"] if i % 2 else []), v.dm(-1))
+        sh("dmsetup", "load", v.dm(-1), "--table", v.table(-1))
+        sh("dmsetup", "resume", v.dm(-1))
+        load.wait_for(20)
+        v.remove(0)
+        v.add(0)
+    for _ in range(3):  # a suspended origin does not keep a snapshot's device from its work
+        sh("dmsetup", "suspend", "--nolockfs", v.dm(0))
+        load.wait_for(10)
+        sh("dmsetup", "resume", v.dm(0))
+    assert sh("dmsetup", "remove", v.dm(-1), check=False).returncode != 0, "removed while in use"
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    assert digest(s0) == before
+    v.remove()
+    path = v.add()
+    load.check(path, load.acked, load.submitted)
+    v.close()
+
+
+def test_two_volumes():
+    half = v_sectors = size_of(ORIGIN) // 2
+    half_store = size_of(STORE) // 2
+    parts = [(linear("o%d" % i, ORIGIN, i * half, v_sectors),
+              linear("st%d" % i, STORE, i * half_store, half_store)) for i in range(2)]
+    volumes = [Volume(o, s, name="two%d" % i) for i, (o, s) in enumerate(parts)]
+    loads = []
+    for i, v in enumerate(volumes):
+        path = v.add()
+        fill(path, 1, v.sectors)
+        loads.append(Load(path, v.sectors // 8, 10 + i, threads=2))
+    bounds = {}
+    for tag in range(3):
+        for v, load in zip(volumes, loads):
+            load.wait_for(20)
+            bounds[v, tag] = bounds_of(v, load, tag)
+            v.add(tag)
+        volumes[tag % 2].server.restart(signal.SIGKILL)
+    for v, load in zip(volumes, loads):
+        load.wait_for(20)
+        load.finish()
+        for tag in range(3):
+            load.check("/dev/mapper/" + v.dm(tag), *bounds[v, tag])
+        v.close()
+    for i in range(2):
+        sh("dmsetup", "remove", "--retry", "o%d" % i)
+        sh("dmsetup", "remove", "--retry", "st%d" % i)
+
+
+def test_many_snapshots():
+    """More than the 64 of old, a number of them active at once."""
+    v = Volume(ORIGIN, STORE, chunk="4k")
+    path = v.add()
+    fill(path, 1, v.sectors)
+    d = Dev(path)
+    for tag in range(70):
+        v.tool("create", v.sock, tag)
+        d.write(tag * BLOCK, block(tag + 2, tag))
+    active = list(range(0, 70, 5))
+    for tag in active:
+        s = Dev(v.add(tag), os.O_RDONLY)
+        for i in range(72):
+            want = i + 2 if i < tag else 1
+            assert seed_of(s.read(i * BLOCK, BLOCK)) == (want, i), "snapshot %d block %d" % (tag, i)
+        s.close()
+    assert len(v.status()["snapshots"]) == 70
+    for tag in random.Random(11).sample(range(70), 70):
+        v.delete(tag)
+    d.close()
+    end = time.time() + 60
+    while v.status()["snapshots"]:
+        assert time.time() < end, "deletion does not end"
+        time.sleep(0.1)
+    v.close()
+
+
+def test_full_store():
+    """Snapshots are given up in their order; the origin's writes go on."""
+    small = linear("small", STORE, 0, 8 * 2048)
+    v = Volume(ORIGIN, small, chunk="4k")
+    path = v.add()
+    fill(path, 1, v.sectors)
+    for tag, priority in ((0, 10), (1, -5), (2, 0)):
+        v.create(tag)
+        v.tool("priority", v.sock, tag, priority)
+    kept = digest(path)
+    assert v.state(1) == "ok"
+    fill(path, 2, v.sectors)            # more than the store can keep
+    states = {tag: v.state(tag) for tag in range(3)}
+    assert "given-up" in states.values(), states
+    assert [states[t] for t in (1, 2, 0)] == sorted(states.values()), "order: %s" % states
+    for tag in range(3):
+        code = v.tool("status", v.sock, tag, "--state", check=False).returncode
+        assert code == (2 if states[tag] == "given-up" else 0)
+        if states[tag] == "ok":
+            assert digest("/dev/mapper/" + v.dm(tag)) == kept
+    assert "given up" in v.server.log(), v.server.log()
+    s1 = Dev("/dev/mapper/" + v.dm(1), os.O_RDONLY)
+    try:
+        s1.read(0, BLOCK)
+        raise AssertionError("a given-up snapshot was read")
+    except OSError as e:
+        assert e.errno == 5, e
+    s1.close()
+    v.close()
+    sh("dmsetup", "remove", "--retry", "small")
+
+
+def test_full_store_that_may_not_give_up():
+    """Priority 127 alone makes a write fail, and a deletion ends that."""
+    small = linear("small", STORE, 0, 8 * 2048)
+    v = Volume(ORIGIN, small, chunk="4k")
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    v.tool("priority", v.sock, 0, 127)
+    kept = digest(path)
+    try:
+        fill(path, 2, v.sectors)
+        raise AssertionError("the store has no end")
+    except OSError as e:
+        assert e.errno == 28, e
+    assert v.state(0) == "ok" and digest(s0) == kept
+    assert "full" in v.server.log(), v.server.log()
+    events = int(sh("dmsetup", "info", "-c", "--noheadings", "-o", "events", v.dm(-1)).stdout)
+    assert events > 0, "no dm event"
+    v.delete(0)
+    fill(path, 3, v.sectors)
+    d = Dev(path)
+    assert seed_of(d.read(BLOCK * 9, BLOCK)) == (3, 9)
+    d.close()
+    v.close()
+    sh("dmsetup", "remove", "--retry", "small")
+
+
+def error_table(device, first, count):
+    total = size_of(device)
+    lines = ["0 %d linear %s 0" % (first, device)] if first else []
+    lines.append("%d %d error" % (first, count))
+    if first + count < total:
+        lines.append("%d %d linear %s %d" % (first + count, total - first - count, device,
+                                             first + count))
+    return "\n".join(lines) + "\n"
+
+
+def switch(name, table):
+    subprocess.run(["dmsetup", "load", name], input=table, text=True, check=True)
+    sh("dmsetup", "resume", "--noudevsync", name)
+
+
+def test_store_fails():
+    """A store that dies costs the snapshots, never the origin."""
+    bad = linear("bad", STORE, 0, size_of(STORE))
+    v = Volume(ORIGIN, bad)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    v.create(0)
+    load = Load(path, v.sectors // 8, 12)
+    load.wait_for(30)
+    switch("bad", "0 %d error\n" % size_of(STORE))
+    load.wait_for(100)
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    status = sh("dmsetup", "status", v.dm(-1)).stdout
+    assert v.server.log().strip(), "the server says nothing"
+    assert "normal" not in status, status
+    s0 = Dev("/dev/mapper/" + v.dm(0), os.O_RDONLY)
+    try:
+        s0.read(0, BLOCK)
+        raise AssertionError("a snapshot without its store was read")
+    except OSError as e:
+        assert e.errno == 5, e
+    s0.close()
+    switch("bad", "0 %d linear %s 0\n" % (size_of(STORE), STORE))
+    for tag in (0, -1):
+        v.remove(tag)
+    v.server.stop(code=1)               # what it knows could not be written
+    # The writes that went on have made the snapshot worthless: it says so for good.
+    v.server.start()
+    assert v.state(0) == "given-up", v.status()
+    v.close()
+    sh("dmsetup", "remove", "--retry", "bad")
+
+
+def test_metadata_device_fails():
+    bad = linear("badmeta", META, 0, size_of(META))
+    v = Volume(ORIGIN, STORE, bad)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    v.create(0)
+    load = Load(path, v.sectors // 8, 13)
+    load.wait_for(30)
+    switch("badmeta", "0 %d error\n" % size_of(META))
+    load.wait_for(100)
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    assert "badmeta" in v.server.log(), v.server.log()
+    switch("badmeta", "0 %d linear %s 0\n" % (size_of(META), META))
+    for tag in (0, -1):
+        v.remove(tag)
+    v.server.stop(code=1)               # what it knows could not be written
+    # The writes that went on have made the snapshot worthless: it says so for good.
+    v.server.start()
+    assert v.state(0) == "given-up", v.status()
+    v.close()
+    sh("dmsetup", "remove", "--retry", "badmeta")
+
+
+def test_flaky_store():
+    """dm-flakey below the store: it fails and comes back, the origin never fails."""
+    sectors = size_of(STORE)
+    sh("dmsetup", "create", "flaky", "--table", "0 %d linear %s 0" % (sectors, STORE))
+    v = Volume(ORIGIN, "/dev/mapper/flaky", META)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    before = digest(s0)
+    switch("flaky", "0 %d flakey %s 0 1 1 1 error_writes\n" % (sectors, STORE))
+    load = Load(path, v.sectors // 8, 14)
+    load.wait_for(150)
+    load.finish()
+    load.check(path, load.acked, load.submitted)
+    switch("flaky", "0 %d linear %s 0\n" % (sectors, STORE))
+    if v.state(0) == "ok":
+        assert digest(s0) == before
+    v.close()
+    sh("dmsetup", "remove", "--retry", "flaky")
+
+
+def test_origin_error():
+    """A sector that cannot be read is lost to the snapshot, alone."""
+    first = 4096
+    linear("bado", ORIGIN, 0, size_of(ORIGIN))
+    v = Volume("/dev/mapper/bado", STORE, chunk="4k")
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    switch("bado", error_table(ORIGIN, first, 8))
+    d, s = Dev(path), Dev(s0, os.O_RDONLY)
+    bad = first // 8
+    for i in range(bad - 4, bad + 5):
+        try:
+            d.write(i * BLOCK, block(2, i))
+            assert i != bad, "a bad sector was written"
+        except OSError as e:
+            assert i == bad and e.errno == 5, (i, e)
+    for i in range(bad - 4, bad + 5):
+        try:
+            assert seed_of(s.read(i * BLOCK, BLOCK)) == (1, i)
+            assert i != bad, "a bad sector was read"
+        except OSError as e:
+            assert i == bad and e.errno == 5, (i, e)
+    d.close()
+    s.close()
+    switch("bado", "0 %d linear %s 0\n" % (v.sectors, ORIGIN))
+    v.close()
+    sh("dmsetup", "remove", "--retry", "bado")
+
+
+def test_discard():
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    before = digest(s0)
+    if sh("blkdiscard", path, check=False).returncode == 0:
+        assert digest(s0) == before
+    sh("blkdiscard", "-z", "-o", str(1 << 20), "-l", str(3 << 20), path)
+    d = Dev(path)
+    assert d.read(1 << 20, 3 << 20) == bytes(3 << 20)
+    assert digest(s0) == before
+    d.close()
+    v.close()
+
+
+def test_damaged_store_is_found():
+    """check names a snapshot that damage touches; the server refuses a dead store."""
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    v.create(5)
+    fill(path, 2, v.sectors)
+    v.close()
+    dump = sh(DDSNAP, "dump", "--json", STORE).stdout
+    assert '"tag": 5' in dump or '"tag":5' in dump, dump[:500]
+    d = Dev(STORE)
+    for number in (1, 2):
+        kept = d.read(number * BLOCK, BLOCK)
+        d.write(number * BLOCK, bytes(a ^ 0x40 for a in kept[:64]) + kept[64:])
+        result = v.check()
+        assert result.returncode == 1 and result.stdout + result.stderr, "damage was not found"
+        d.write(number * BLOCK, kept)
+    assert v.check().returncode == 0
+    for number in (1, 2):
+        d.write(number * BLOCK, bytes(BLOCK))
+    d.close()
+    expect_refusal(DDSNAP, "check", STORE, says=STORE)
+    result = sh(DDSNAP, "server", "-f", STORE, ORIGIN, RUN + "/agent", RUN + "/x.sock", check=False)
+    assert result.returncode == 1 and STORE in result.stderr, result.stderr
+
+
+def test_refusals():
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    fill(path, 1, v.sectors)
+    v.create(0)
+    fill(path, 2, v.sectors // 4)
+    v.create(1)
+    expect_refusal(DDSNAP, "create", v.sock, "1", says="1")
+    expect_refusal(DDSNAP, "delete", v.sock, "1", says="in use")
+    expect_refusal(DDSNAP, "delete", v.sock, "9", says="9")
+    expect_refusal(DDSNAP, "initialize", "-y", STORE, ORIGIN, says="in use")
+    expect_refusal(DDSNAP, "check", STORE, says="in use")
+    v.tool("delta", "changelist", v.sock, RUN + "/cl", 0, 1)
+    v.tool("delta", "create", "-r", RUN + "/cl", RUN + "/delta",
+           "/dev/mapper/" + v.dm(0), "/dev/mapper/" + v.dm(1))
+    target = digest("/dev/mapper/" + v.dm(1))
+    # The target is not the base: nothing is written.
+    changed = linear("other", META, 0, size_of(META))
+    expect_refusal(DDSNAP, "apply-delta", RUN + "/delta", changed, says=changed)
+    sh("dmsetup", "remove", "--retry", "other")
+    expect_refusal(DDSNAP, "apply-delta", RUN + "/delta", ORIGIN, says="in use")
+    # A cut delta is refused with the place, and the rest is good.
+    with open(RUN + "/delta", "rb") as f:
+        whole = f.read()
+    with open(RUN + "/cut", "wb") as f:
+        f.write(whole[:len(whole) // 2])
+    v.remove(0)
+    d = v.add(0)                          # writable: it is the base
+    expect_refusal(DDSNAP, "apply-delta", RUN + "/cut", d, says="byte")
+    v.tool("apply-delta", RUN + "/delta", d)
+    assert digest(d) == target
+    v.close()
+
+
+# ---- with file systems and fio, in virtual machines ----
+
+def file_system(kind, mkfs, fsck, *snapshot_options):
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    sh(*mkfs, path)
+    a, b = RUN + "/a", RUN + "/b"
+    for folder in (a, b):
+        os.makedirs(folder, exist_ok=True)
+    sh("mount", path, a)
+    for i in range(3):
+        sh("cp", "-r", "/etc", "%s/etc%d" % (a, i))
+        sh("sync")
+        v.create(i)                       # while it is mounted
+        sh("rm", "-rf", "%s/etc%d" % (a, max(0, i - 1)))
+    for i in range(3):
+        s = "/dev/mapper/" + v.dm(i)
+        sh("mount", "-o", ",".join(("rw",) + snapshot_options), s, b)
+        sh("diff", "-r", "--no-dereference", "/etc", "%s/etc%d" % (b, i))
+        with open(b + "/note", "w") as f:
+            f.write("written to snapshot %d" % i)
+        sh("umount", b)
+        sh(*fsck, s)
+    sh("umount", a)
+    sh(*fsck, path)
+    assert not os.path.exists(a + "/note")
+    v.close()
+
+
+def test_ext4():
+    file_system("ext4", ["mkfs.ext4", "-q", "-F"], ["e2fsck", "-f", "-n"])
+
+
+def test_xfs():
+    # The smallest file system that xfs makes is larger than the test's origin
+    # was before xfsprogs 5.19; --unsupported asks it to be content.
+    mkfs = ["mkfs.xfs", "-q", "-f"]
+    if "--unsupported" in sh("mkfs.xfs", check=False).stderr or size_of(ORIGIN) < 300 * 2048:
+        mkfs.append("--unsupported")
+    file_system("xfs", mkfs, ["xfs_repair", "-n"], "nouuid")
+
+
+def fio(path, seconds, name):
+    return subprocess.Popen(
+        ["fio", "--name=" + name, "--filename=" + path, "--rw=randwrite", "--bs=4k",
+         "--iodepth=16", "--ioengine=libaio", "--direct=1", "--verify=crc32c",
+         "--verify_fatal=1", "--verify_backlog=512", "--time_based", "--runtime=%d" % seconds,
+         "--randseed=7", "--output=%s/%s.fio" % (RUN, name)])
+
+
+def test_fio_verify():
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    job = fio(path, 40, "verify")
+    sums = {}
+    tag = 0
+    while job.poll() is None:
+        v.create(tag)
+        sums[tag] = digest("/dev/mapper/" + v.dm(tag))
+        if tag >= 2:
+            old = tag - 2
+            assert digest("/dev/mapper/" + v.dm(old)) == sums.pop(old), "snapshot %d changed" % old
+            v.delete(old)
+        tag += 1
+        assert tag < 1000
+    with open(RUN + "/verify.fio") as f:
+        assert job.returncode == 0, f.read()
+    assert tag >= 3, "only %d snapshots" % tag
+    print("# %d snapshots" % tag)
+    v.close()
+
+
+def test_fio_kills():
+    """Many kills of server and agent under fio: a pause, never an error."""
+    v = Volume(ORIGIN, STORE)
+    path = v.add()
+    v.create(0)
+    before = digest("/dev/mapper/" + v.dm(0))
+    job = fio(path, 40, "kills")
+    r = random.Random(15)
+    kills = 0
+    while job.poll() is None:
+        time.sleep(r.random())
+        if r.random() < 0.3:
+            agent.restart(signal.SIGKILL)
+        v.server.restart(signal.SIGKILL)
+        kills += 1
+    with open(RUN + "/kills.fio") as f:
+        assert job.returncode == 0, f.read()
+    assert digest("/dev/mapper/" + v.dm(0)) == before
+    print("# %d kills" % kills)
+    assert kills >= 5
+    v.close()
+
+
+NEED_MACHINE = ("ext4", "xfs", "fio_verify", "fio_kills")
+
+
+def main():
+    global agent
+    known = [n[5:] for n in globals() if n.startswith("test_")]
+    names = sys.argv[4:] or known
+    if names == ["core"]:
+        names = [n for n in known if n not in NEED_MACHINE]
+    agent = Agent()
+    print("1..%d" % len(names))
+    for i, name in enumerate(names, 1):
+        start = time.time()
+        try:
+            globals()["test_" + name]()
+            print("ok %d - %s # %.1f s" % (i, name, time.time() - start), flush=True)
+        except Exception:
+            for line in traceback.format_exc().splitlines():
+                print("# " + line)
+            print("not ok %d - %s" % (i, name), flush=True)
+            print(sh("dmsetup", "status", check=False).stdout)
+            for log in os.listdir(RUN):
+                if log.endswith(".log"):
+                    with open(RUN + "/" + log) as f:
+                        print("".join("# %s: %s" % (log, line) for line in f.readlines()[-15:]), flush=True)
+            return 1
+    agent.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
