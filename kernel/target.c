@@ -17,6 +17,10 @@
  *              else done without effect
  * secure erase not offered                    not offered
  *
+ * A request that must not wait (REQ_NOWAIT) is served like any other, because
+ * map() never sleeps: what needs the server is queued.  The worker, which may
+ * sleep, passes it on without the flag.
+ *
  * Suspend.  A plain suspend waits for the I/O that waits for the server.  With
  * noflush that I/O is given back and comes again after resume.
  */
@@ -403,6 +407,7 @@ static void ddsnap_io_hints(struct dm_target *ti, struct queue_limits *limits)
 struct target_type ddsnap_target_type = {
 	.name = "ddsnap",
 	.version = { 1, 0, 0 },
+	.features = DM_TARGET_NOWAIT,
 	.module = THIS_MODULE,
 	.ctr = ddsnap_ctr,
 	.dtr = ddsnap_dtr,

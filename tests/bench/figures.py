@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""From samples to ratios.  A ratio is the median of the ratios of neighbours in
-time: repetition i of one side over repetition i of the other."""
+"""From samples to ratios: the median of one side over the median of the other.
+The spread is that of the ratios of neighbours in time, repetition i of one side
+over repetition i of the other."""
 
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -118,7 +119,8 @@ def verdicts(samples):
             ]
             if not ratios:
                 continue
-            ratio = median(ratios)
+            a, b = median(ours.values()), median(theirs.values())
+            ratio = b / a if goal.lower_is_better else a / b
             out.append(Verdict(goal.row, goal.work, chunk, goal.ours, goal.theirs, goal.target, ratio,
                                *quartiles(ratios), len(ratios), ratio >= goal.target))  # fmt: skip
     return out

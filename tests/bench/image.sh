@@ -22,8 +22,8 @@ add_program() {
 }
 
 mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,etc,lib/modules,usr/bin,usr/sbin,sbin}
-for p in addpart bash cat cp cut date dd dmesg dmsetup fio grep head insmod ls mkdir mount mv ps rm sed sleep \
-	sort stat sync tail tr true umount uname wc zstd blockdev modprobe kmod chmod kill mknod; do
+for p in bash cmp cat cp cut date dd dmesg dmsetup fio grep head insmod ls mkdir mount mv ps rm rmdir sed sleep \
+	sort stat sync tail tr true umount uname wc zstd thin_restore blockdev thin_delta modprobe kmod chmod kill mknod; do
 	path=$(type -P "$p") || { echo "image.sh: $p: not installed" >&2; exit 1; }
 	add_program "$(readlink -f "$path")" "/bin/$p"
 done
@@ -36,15 +36,15 @@ src=$kernel_root/lib/modules/$version
 dst=$root/lib/modules/$version
 mkdir -p "$dst"
 cp "$src"/modules.builtin "$src"/modules.builtin.modinfo "$src"/modules.order "$dst"/ 2>/dev/null || true
-for m in virtio_pci virtio_blk virtio_console dm-mod dm-snapshot dm-thin-pool dm-bufio dm-bio-prison \
-	dm-persistent-data crc32c_generic crc32c-intel libcrc32c virtio virtio_ring virtio_pci_modern_dev \
-	virtio_pci_legacy_dev; do
+for m in virtio_pci virtio_console configfs null_blk dm-mod dm-snapshot dm-thin-pool crc32c_generic crc32c-intel \
+	libcrc32c; do
 	while read -r file; do
-		install -D -m 644 "$file" "$dst/${file#"$src"/}"
-	done < <(find "$src" -name "$m.ko*" -o -name "${m//_/-}.ko*" -o -name "${m//-/_}.ko*" | sort -u)
+		install -D -m 644 "$file" "$dst/${file#*"/lib/modules/$version/"}"
+	done < <(modprobe -d "$kernel_root" -S "$version" --show-depends "$m" 2>/dev/null |
+		sed -n 's/^insmod \([^ ]*\).*/\1/p')
 done
-if [ -e "$build/dm-ddsnap.ko" ]; then
-	install -D -m 644 "$build/dm-ddsnap.ko" "$dst/extra/dm-ddsnap.ko"
+if [ -e "$build/bench/dm-ddsnap.ko" ]; then
+	install -D -m 644 "$build/bench/dm-ddsnap.ko" "$dst/extra/dm-ddsnap.ko"
 fi
 depmod -b "$root" "$version"
 

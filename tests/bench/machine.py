@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The benchmark's virtual machine: its kernel, its disk, one run, its results."""
+"""The benchmark's virtual machine: its kernel, one run, its results."""
 
 import os
 import re
@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-DISK_MIB = 8256  # what guest/lib.sh cuts into partitions
 
 # Where fio's terse format, version 3, keeps what is used here.
 TERSE_READ, TERSE_WRITE = 5, 46
@@ -28,6 +26,17 @@ class Sample:
     kib_per_s: float
     longest_us: float  # completion latency
     mean_us: float
+
+
+@dataclass
+class Timing:
+    """One run of a program."""
+
+    row: str
+    chunk: int  # KiB
+    side: str
+    rep: int
+    seconds: float
 
 
 @dataclass
@@ -55,40 +64,24 @@ def parse_fio(text):
     )
 
 
+def parse_time(text):
+    row, chunk, side, rep, microseconds = text.split("|")
+    return Timing(row, int(chunk), side, int(rep), int(microseconds) / 1e6)
+
+
 def parse_results(path):
     results = GuestResults()
     for line in Path(path).read_text(errors="replace").splitlines():
-        if line.startswith("fio|"):
+        if line.startswith(("fio|", "time|")):
+            kind, _, rest = line.partition("|")
             try:
-                results.samples.append(parse_fio(line[4:]))
+                results.samples.append(parse_fio(rest) if kind == "fio" else parse_time(rest))
             except (ValueError, IndexError) as error:
                 results.notes.append(f"FAILED {error}")
         elif line.startswith("# "):
             results.notes.append(line[2:])
             results.ended = results.ended or line.split(" ", 2)[2] == "end"
     return results
-
-
-def shell(script, **env):
-    """Runs bash on the helpers of tests/lib and returns what it printed."""
-    return subprocess.run(
-        ["bash", "-euc", script],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **env},
-    ).stdout.strip()
-
-
-def make_disk(path):
-    """Writes the whole disk once, so that no run pays the file system for new extents."""
-    if path.exists() and path.stat().st_size == DISK_MIB << 20:
-        return
-    subprocess.run(
-        ["dd", "if=/dev/zero", f"of={path}", "bs=4M", f"count={DISK_MIB // 4}", "oflag=direct"],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def host_description():
@@ -115,11 +108,10 @@ def host_description():
 class Machine:
     kernel: Path  # bzImage
     initrd: Path
-    disk: Path
     out: Path
     accel: str = "tcg,thread=multi"
     cpus: int = 2
-    memory_mib: int = 2048
+    memory_mib: int = 10240
 
     def command(self, append):
         return [
@@ -131,9 +123,6 @@ class Machine:
             "-device", "virtio-serial",
             "-chardev", f"file,id=results,path={self.out}/guest.txt",
             "-device", "virtserialport,chardev=results",
-            "-object", "iothread,id=io0",
-            "-drive", f"if=none,id=disk,file={self.disk},format=raw,cache=none,aio=native",
-            "-device", "virtio-blk-pci,drive=disk,iothread=io0",
         ]  # fmt: skip
 
     def run(self, append, seconds):
@@ -163,5 +152,5 @@ class Machine:
             "accel": self.accel,
             "cpus": self.cpus,
             "memory_mib": self.memory_mib,
-            "disk": "virtio-blk on a raw file, cache=none, aio=native, written once beforehand",
+            "disk": "null_blk in the guest, memory_backed=1, completion in the submitter's context",
         }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Installs what building and testing need, from the distribution's packages.
-#   setup.sh [demo]    demo: only what tests/demo needs
+#   setup.sh [demo|bench]   only what tests/demo needs, or that and what `make bench` needs
 set -eu
 packages=(
 	# the packages
@@ -11,12 +11,16 @@ packages=(
 	# virtual machines
 	mmdebstrap qemu-system-x86 socat python3 e2fsprogs
 )
-[ "${1:-}" = demo ] || packages+=(
+case ${1:-} in
+demo) ;;
+bench) packages+=(fio thin-provisioning-tools dmsetup kmod cpio zstd) ;;
+*) packages+=(
 	clang-19 libclang-rt-19-dev shellcheck libxxhash-dev
 	# the kernel of user-mode Linux, and what runs in it
 	linux-source-6.1 flex bison bc libelf-dev libc6-dev xz-utils patch kmod rsync
 	dmsetup xfsprogs iproute2 gcc cpio
-)
+) ;;
+esac
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")

@@ -2,23 +2,21 @@
 # shellcheck shell=bash disable=SC2034 # some are read by rows.sh
 # What the rows are made of: devices to measure, and measuring.
 #
-# All devices are partitions of one disk, /dev/vda; sizes in MiB by partitions().
-#   1 2 3   origins                     4 5  stores of ddsnap
-#   6       thin metadata               7    thin data
-#   8..15   exception stores of dm-snapshot
+# The devices are D[n] of disks.sh.
 agent_sock=/run/agent
 param() {  # NAME DEFAULT, from the kernel command line
 	local v
 	v=$(grep -o "bench\.$1=[^ ]*" /proc/cmdline | cut -d= -f2)
 	echo "${v:-$2}"
 }
-reps=$(param reps 4)
-ms=$(param ms 1500)
+reps=$(param reps 6)
+ms=$(param ms 1000)
+profile=$(param profile none)
 rows_wanted=$(param rows all)
 chunks_wanted=$(param chunks 4,64)
 
 emit() { echo "$*" >&3; }
-note() { emit "# $(cut -d' ' -f1 /proc/uptime) $*"; echo "bench: $*"; }
+note() { emit "# $(cut -d' ' -f1 /proc/uptime) $*"; echo "bench: $*" >/dev/console; }
 sectors() { blockdev --getsz "$1"; }
 die() { note "FAILED $*"; return 1; }
 
@@ -28,8 +26,24 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { die "$what did not come"; return 1; }
-		sleep 0.05
+		sleep 0.02
 	done
+}
+
+# profiled ROW SIDE REP COMMAND...: runs the command; with BENCH_PERF=1 and
+# bench.profile=ROW:SIDE the first repetition of that is sampled and noted.
+profiled() {
+	local what=$1:$2 rep=$3 line rc
+	shift 3
+	if [ "$what" != "$profile" ] || [ "$rep" != 1 ] || [ ! -x /bin/perf ]; then
+		"$@"
+		return
+	fi
+	perf record -a -F 997 -e cpu-clock -o /tmp/perf.data -- "$@" 2>/tmp/perf.err
+	rc=$?
+	perf report -i /tmp/perf.data --stdio --sort comm,symbol --percent-limit 0.7 2>/dev/null | grep '%' |
+		while read -r line; do note "profile $what $line"; done
+	return $rc
 }
 
 # measure ROW CHUNK SIDE REP DEVICE RW OFFSET_MIB SIZE_MIB [fio options]
@@ -37,20 +51,11 @@ wait_for() {
 measure() {
 	local row=$1 chunk=$2 side=$3 rep=$4 dev=$5 rw=$6 offset=$7 size=$8 line
 	shift 8
-	line=$(fio --name=b --thread --filename="$dev" --rw="$rw" --bs=4k --blockalign=4k --direct=1 \
+	line=$(profiled "$row" "$side" "$rep" fio --name=b --thread --filename="$dev" --rw="$rw" --bs=4k --blockalign=4k --direct=1 \
 		--ioengine=io_uring --iodepth=16 --offset="${offset}m" --size="${size}m" --runtime="${ms}ms" \
 		--randrepeat=1 --randseed=$((1000 + rep)) --group_reporting --minimal "$@" 2>/tmp/fio.err) ||
 		{ die "fio $row $side: $(tail -n 1 /tmp/fio.err)"; return 1; }
 	emit "fio|$row|$chunk|$side|$rep|$line"
-}
-
-# Cuts the disk.  The table lives in this kernel only: the disk is new each time.
-partitions() {
-	local at=1 number=1 mib
-	for mib in 512 512 512  1152 1152  64  1536  384 384 384 384 384 384 384 384; do
-		addpart /dev/vda $number $((at * 2048)) $((mib * 2048)) || return 1
-		at=$((at + mib)) number=$((number + 1))
-	done
 }
 
 # ---- dm-linear
@@ -64,9 +69,9 @@ snapshot_up() {
 	n=$(sectors "$origin")
 	dmsetup create "$name" --table "0 $n snapshot-origin $origin"
 	for ((i = 0; i < count; i++)); do
-		dd if=/dev/zero of=/dev/vda$((8 + i)) bs=64k count=4 oflag=direct status=none
+		dd if=/dev/zero of="${D[8 + i]}" bs=64k count=4 oflag=direct status=none
 		dmsetup suspend "$name"
-		dmsetup create "$name.$i" --table "0 $n snapshot $origin /dev/vda$((8 + i)) P $((chunk * 2))"
+		dmsetup create "$name.$i" --table "0 $n snapshot $origin ${D[8 + i]} P $((chunk * 2))"
 		dmsetup resume "$name"
 	done
 }
@@ -81,13 +86,13 @@ snapshot_down() {  # NAME
 thin_up() {
 	local chunk=$1 count=$2 block n i
 	block=$((chunk < 64 ? 64 : chunk))
-	n=$(sectors /dev/vda1)
-	dd if=/dev/zero of=/dev/vda6 bs=64k count=4 oflag=direct status=none
+	n=$(sectors "${D[1]}")
+	dd if=/dev/zero of="${D[6]}" bs=64k count=4 oflag=direct status=none
 	dmsetup create pool --table \
-		"0 $(sectors /dev/vda7) thin-pool /dev/vda6 /dev/vda7 $((block * 2)) 0 1 skip_block_zeroing"
+		"0 $(sectors "${D[7]}") thin-pool ${D[6]} ${D[7]} $((block * 2)) 0 1 skip_block_zeroing"
 	dmsetup message pool 0 "create_thin 0"
 	dmsetup create thin --table "0 $n thin /dev/mapper/pool 0"
-	dd if=/dev/zero of=/dev/mapper/thin bs=1M oflag=direct status=none
+	dd if=/dev/zero of=/dev/mapper/thin bs=1M count=$((n / 2048)) oflag=direct status=none
 	for ((i = 1; i <= count; i++)); do thin_snap "$i"; done
 }
 thin_snap() {  # ID: as LVM does it, in one process
@@ -104,7 +109,7 @@ declare -A server_pid=() server_devices=()
 agent_up() {
 	[ -S $agent_sock ] && return
 	ddsnap agent -f $agent_sock >/tmp/agent.log 2>&1 &
-	wait_for "the agent" test -S $agent_sock
+	wait_for "the agent" test -S $agent_sock || { tail -n 3 /tmp/agent.log; return 1; }
 }
 ddsnap_up() {
 	local name=$1 origin=$2 store=$3 chunk=$4 count=$5
