@@ -38,5 +38,5 @@ sources_copy() {
 }
 
 sources_key() {
-	sources_list | grep -vE '^tests/.*\.(sh|py|cc|h)$|^tests/(run|demo)$|\.md$' | (cd "$sources_top" && xargs -d '\n' sha256sum) | sha256sum | cut -c1-16
+	sources_list | grep -vE '^tests/.*\.(sh|py|cc|h)$|^tests/(run|demo)$|^tests/.*Makemodule.am$|\.md$' | (cd "$sources_top" && xargs -d '\n' sha256sum) | sha256sum | cut -c1-16
 }

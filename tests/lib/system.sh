@@ -3,7 +3,8 @@
 # The system tests in virtual machines of one Debian suite.  To be sourced.
 #
 #   system_run SUITE [TEST...]   tests/system/test_volume.py (TESTs of it, or all), then power
-#                      cuts ($POWER_CUTS), all on one disk with the packages installed
+#                      cuts ($POWER_CUTS), all on one disk with the packages of the
+#                      folder $PACKAGES installed
 
 # shellcheck source=tests/lib/packages.sh
 . "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
@@ -13,7 +14,7 @@
 system_run() {
 	local suite=$1 built disk=$VM_DIR/$1.disk
 	shift
-	built=$(packages_build) || return 1
+	built=${PACKAGES:-$(packages_build)} || return 1
 	vm_disk "$suite" "$disk" --install "$built"/*.deb --copy "$sources_top"/tests \
 		>"$disk.log" 2>&1 || { tail -n 30 "$disk.log"; return 1; }
 	vm_scratch 16M "$suite-origin" "$suite-meta" >/dev/null

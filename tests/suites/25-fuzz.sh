@@ -11,7 +11,7 @@ top=$PWD
 cd build/fuzz
 [ -e Makefile ] || ../../configure --enable-werror --enable-fuzz CC=clang-19 CXX=clang++-19 CXXFLAGS='-g -O1'
 
-runs=${FUZZ_RUNS:-200000} seconds=${FUZZ_SECONDS:-120} seed=1
+runs=${FUZZ_RUNS:-200000} seconds=${FUZZ_SECONDS:-60} seed=1
 [ -z "${ZUMASTOR_SOAK:-}" ] || { runs=-1 seconds=${FUZZ_SECONDS:-3600} seed=$RANDOM; }
 
 # The programs that the Makemodule.am lists, by their folder's rule.

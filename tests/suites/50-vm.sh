@@ -7,7 +7,7 @@ cd "$ZUMASTOR_TOP" || exit 1
 . tests/lib/system.sh
 trap vm_cleanup EXIT
 [ -z "${ZUMASTOR_SOAK:-}" ] || export POWER_CUTS=${POWER_CUTS:-100}
-packages_build >/dev/null || exit 1
+PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 rc=0
 pids=()
 read -ra suites <<<"${SYSTEM_SUITES:-bookworm trixie}"
