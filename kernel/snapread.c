@@ -163,6 +163,8 @@ void ddsnap_overwrite_start(struct ddsnap_pending *p)
 	struct bio *clone = compat_bio_clone(vol->store, ddsnap_io_bio(io), &vol->bios);
 
 	io->busy = true;
+	/* -EAGAIN would look like a bad address. */
+	clone->bi_opf &= ~REQ_NOWAIT;
 	clone->bi_iter.bi_sector = ddsnap_sector(vol, p->address);
 	clone->bi_private = p;
 	clone->bi_end_io = overwrite_ended;
