@@ -93,7 +93,7 @@ vm_chroot() {
 	mount -t tmpfs tmpfs "$root/tmp"
 	DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 chroot "$root" "$@"
 	rc=$?
-	umount "$root/tmp" "$root/dev" "$root/proc"
+	umount -R "$root/tmp" "$root/dev" "$root/proc" || umount -R -l "$root/tmp" "$root/dev" "$root/proc"
 	return $rc
 }
 
