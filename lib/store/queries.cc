@@ -90,13 +90,13 @@ Result<SnapshotSpace> SnapStoreImpl::SpaceOf(Epoch snapshot) {
 std::optional<Epoch> SnapStoreImpl::VictimForSpace(
     const std::function<bool(Epoch)>& in_use) const {
   if (!ComputeSpace()) return std::nullopt;
-  using Rank = std::tuple<bool, int, Epoch>;  // the smallest goes first
+  using Rank = std::tuple<int, bool, Epoch>;  // the smallest goes first
   std::optional<Rank> victim;
   for (const Snapshot& snap : snapshots_) {
     if (snap.state != Snapshot::State::kOk || snap.priority == 127) continue;
     const auto space = space_.find(snap.epoch);
     if (space == space_.end() || space->second.chunks == 0) continue;
-    const Rank rank{snap.usecount > 0 || in_use(snap.epoch), snap.priority, snap.epoch};
+    const Rank rank{snap.priority, snap.usecount > 0 || in_use(snap.epoch), snap.epoch};
     if (!victim || rank < *victim) victim = rank;
   }
   if (!victim) return std::nullopt;

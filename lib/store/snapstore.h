@@ -159,8 +159,8 @@ class SnapStore {
   // entry stays until it is deleted.
   [[nodiscard]] virtual Status GiveUp(Epoch snapshot) = 0;
   virtual void ReleaseGivenUp(Epoch snapshot) = 0;
-  // Who is to be given up when space is short: unused before used (`in_use`,
-  // or a persistent usecount), then lowest priority, then oldest; never
+  // Who is to be given up when space is short: the lowest priority; of those
+  // unused before used (`in_use`, or a persistent usecount), then the oldest; never
   // priority 127, never one that holds nothing in the store.  nullopt: nobody.
   [[nodiscard]] virtual std::optional<Epoch> VictimForSpace(
       const std::function<bool(Epoch)>& in_use) const = 0;

@@ -90,6 +90,8 @@ class Load(threading.Thread):
         self.submitted = [1] * blocks
         self.busy = set()
         self.stop = False
+        self.go = threading.Event()
+        self.go.set()
         self.count = 0
         self.longest = 0
         self.error = None
@@ -115,6 +117,7 @@ class Load(threading.Thread):
         d = Dev(self.path)
         try:
             while not self.stop:
+                self.go.wait()
                 b, n, v = self.pick()
                 start = time.time()
                 d.write(b * BLOCK, b"".join(block(v, i) for i in range(b, b + n)))
@@ -137,6 +140,7 @@ class Load(threading.Thread):
 
     def finish(self):
         self.stop = True
+        self.go.set()
         for w in self.workers:
             w.join(60)
             assert not w.is_alive(), "a write hangs"

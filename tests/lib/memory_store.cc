@@ -178,7 +178,7 @@ Status MemoryStore::GiveUp(Epoch snapshot) {
 std::optional<Epoch> MemoryStore::VictimForSpace(const std::function<bool(Epoch)>& in_use) const {
   const Snapshot* victim = nullptr;
   const auto rank = [&](const Snapshot& s) {
-    return std::tuple(s.usecount != 0 || in_use(s.epoch), s.priority, s.epoch);
+    return std::tuple(s.priority, s.usecount != 0 || in_use(s.epoch), s.epoch);
   };
   for (const Snapshot& s : snapshots_) {
     if (s.state != State::kOk || s.priority == 127 || !Holds(s)) continue;

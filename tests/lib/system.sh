@@ -17,7 +17,8 @@ system_run() {
 	built=${PACKAGES:-$(packages_build)} || return 1
 	vm_disk "$suite" "$disk" --install "$built"/*.deb --copy "$sources_top"/tests \
 		>"$disk.log" 2>&1 || { tail -n 30 "$disk.log"; return 1; }
-	vm_scratch 16M "$suite-origin" "$suite-meta" >/dev/null
+	vm_scratch 8M "$suite-origin" >/dev/null
+	vm_scratch 16M "$suite-meta" >/dev/null
 	vm_scratch 64M "$suite-big" >/dev/null
 	vm_scratch 384M "$suite-store" >/dev/null
 	system_tests "$suite" "$disk" "$@" && system_cuts "$suite" "$disk" && echo "$suite: PASS"

@@ -117,17 +117,29 @@ vm_alive() {
 	[ -e "$VM_DIR/$1/pid" ] && kill -0 "$(cat "$VM_DIR/$1/pid")" 2>/dev/null
 }
 
+# Prints each line as it comes, but for the line of the status, which becomes the
+# exit status, and the empty one that stands before it.
+vm_output() {
+	local line empty=0 rc=125
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in
+		'') empty=$((empty + 1)) ;;
+		'VM-EXIT '*) rc=${line#VM-EXIT } empty=$((empty > 0 ? empty - 1 : 0)) ;;
+		*)
+			for (( ; empty > 0; empty--)); do echo; done
+			printf '%s\n' "$line" ;;
+		esac
+	done
+	return "$rc"
+}
+
 vm_run() {
 	local limit=120
 	[ "$1" = -t ] && { limit=$2; shift 2; }
 	local port
 	port=$(cat "$VM_DIR/$1/port") || return 125
 	printf '%s\nVM-END\n' "$2" |
-		timeout "$limit" socat -t "$limit" - "TCP:127.0.0.1:$port" 2>/dev/null |
-		awk '/^VM-EXIT [0-9]+$/ { rc = $2; found = 1; next }
-			held { print text; fflush() }
-			{ text = $0; held = 1 }
-			END { if (held && text != "") print text; exit found ? rc : 125 }'
+		timeout "$limit" socat -t "$limit" - "TCP:127.0.0.1:$port" 2>/dev/null | vm_output
 	local status=("${PIPESTATUS[@]}")
 	[ "${status[1]}" -eq 124 ] && return 124
 	return "${status[2]}"

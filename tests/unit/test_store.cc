@@ -128,7 +128,7 @@ START_TEST(changelist_names_what_changed_between) {
 }
 END_TEST
 
-START_TEST(victims_are_unused_then_lowest_then_oldest_and_never_127) {
+START_TEST(victims_are_lowest_then_unused_then_oldest_and_never_127) {
   MemDevice device(8 << 20);
   Format(device);
   auto store = Open(device);
@@ -140,6 +140,7 @@ START_TEST(victims_are_unused_then_lowest_then_oldest_and_never_127) {
   CK_OK(store->SetPriority(1, 127));
   CK_OK(store->SetPriority(3, -5));
   ck_assert_uint_eq(store->VictimForSpace(nobody).value_or(0), 3);
+  ck_assert_uint_eq(store->VictimForSpace([](Epoch e) { return e == 3; }).value_or(0), 3);
   for (const Epoch epoch : {2, 3, 4}) CK_OK(store->SetPriority(epoch, 127));
   ck_assert(!store->VictimForSpace(nobody));
 }
@@ -278,7 +279,7 @@ END_TEST
 UNIT_MAIN("store", an_empty_store_opens_and_is_sound,
           one_copy_serves_all_snapshots_up_to_its_label,
           a_copy_to_a_chunk_that_was_not_granted_is_refused, changelist_names_what_changed_between,
-          victims_are_unused_then_lowest_then_oldest_and_never_127,
+          victims_are_lowest_then_unused_then_oldest_and_never_127,
           thousands_of_snapshots_cost_an_insert_nothing, grants_of_an_earlier_boot_are_void,
           damage_to_any_block_in_use_is_found, no_damage_to_the_front_of_a_store_crashes_opening,
           a_journal_that_lost_a_batch_in_the_middle_is_refused, dump_prints_json_that_parses)
