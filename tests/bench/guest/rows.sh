@@ -46,8 +46,14 @@ fill() {  # DEVICE OFFSET_MIB
 	dd if=/dev/zero of="$1" bs=64k count=$((region * 16)) seek=$(($2 * 16)) oflag=direct conv=notrunc status=none
 }
 
-counters() {  # ROW: what the targets say of themselves
-	local line
+counters() {  # ROW: what the targets and the servers say of themselves
+	local line name stat
+	for name in "${!server_pid[@]}"; do
+		[ -e "/proc/${server_pid[$name]}/io" ] || continue
+		read -ra stat <"/proc/${server_pid[$name]}/stat"
+		note "server $1 $name user ${stat[13]}0 ms system ${stat[14]}0 ms" \
+			"$(grep -h -E '^(syscr|syscw|voluntary_ctxt|nonvol)' "/proc/${server_pid[$name]}/"{io,status} | tr '\n\t' '  ')"
+	done
 	dmsetup status | while read -r line; do note "status $1 $line"; done
 }
 
