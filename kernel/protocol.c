@@ -9,9 +9,6 @@
 #include <linux/slab.h>
 
 #include "ddsnap.h"
-
-#define GATHER_COPIES	64u	/* worth a commit while others are under way */
-
 /* ---- server to kernel ---- */
 
 static bool range_valid(const struct ddsnap_volume *vol, u64 address, u64 count)
@@ -441,25 +438,6 @@ static unsigned int frame_detach(struct ddsnap_volume *vol, u8 *buf)
 	return r;
 }
 
-/*
- * One commit of the server for many copies, instead of one for each wakeup: what
- * is copied gathers while reports are unanswered, for then the server is at a
- * commit, and while a few more copies are under way.
- */
-static bool reports_gather(struct ddsnap_volume *vol)
-{
-	unsigned int enough = list_empty(&vol->reported) ? GATHER_COPIES :
-			      DDSNAP_MAX_PAYLOAD / sizeof(struct ddsnap_report);
-	struct ddsnap_pending *p;
-
-	if ((list_empty(&vol->reported) && !vol->copies) || READ_ONCE(vol->stopping))
-		return false;
-	list_for_each_entry(p, &vol->copied, list)
-		if (!--enough)
-			return false;
-	return true;
-}
-
 static unsigned int frame_reports(struct ddsnap_volume *vol, u8 *buf)
 {
 	struct ddsnap_report *r = (struct ddsnap_report *)(buf + sizeof(struct ddsnap_frame));
@@ -467,8 +445,6 @@ static unsigned int frame_reports(struct ddsnap_volume *vol, u8 *buf)
 	unsigned int length = 0;
 	struct ddsnap_pending *p, *next;
 
-	if (reports_gather(vol))
-		return 0;
 	list_for_each_entry_safe(p, next, &vol->copied, list) {
 		if (length + sizeof(*r) > DDSNAP_MAX_PAYLOAD)
 			break;
@@ -535,11 +511,7 @@ static unsigned int frame_returns(struct ddsnap_volume *vol, u8 *buf)
 
 static unsigned int frame_grant_wanted(struct ddsnap_volume *vol, u8 *buf)
 {
-	/*
-	 * The first one of a link voids all other grants, so no copy may be
-	 * unreported then.
-	 */
-	if (!list_empty(&vol->copied) || !ddsnap_grants_wanted(vol))
+	if (!ddsnap_grants_wanted(vol))
 		return 0;
 	vol->grant_asked = true;
 	return frame_number(buf, DDSNAP_GRANT_WANTED, vol->grant_batch);
