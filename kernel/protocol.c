@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "ddsnap.h"
+
 /* ---- server to kernel ---- */
 
 static bool range_valid(const struct ddsnap_volume *vol, u64 address, u64 count)

@@ -7,7 +7,7 @@
 region=48
 origin=$(((reps + 1) * region))
 # Sizes of D[1..15], as in disks.sh.
-usual_disks=($origin $origin $origin $((5 * origin + 256)) $((5 * origin + 256)) 64 $((5 * origin + 256)))
+usual_disks=("$origin" "$origin" "$origin" $((5 * origin + 256)) $((5 * origin + 256)) 64 $((5 * origin + 256)))
 for _ in 1 2 3 4 5 6 7 8; do usual_disks+=($((2 * origin))); done
 
 # take_turns ROW CHUNK RW "SIDE=DEVICE..." OFFSETS [fio options]
