@@ -292,6 +292,7 @@ struct ddsnap_volume {
 	u64 acked_through;
 	u8 *rx;
 	unsigned int rx_len;
+	int readable;		/* the socket may have something to read */
 	u8 *tx;
 	unsigned int tx_len;
 	unsigned int tx_off;

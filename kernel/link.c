@@ -28,8 +28,10 @@ static void sock_data_ready(struct sock *sk)
 
 	read_lock_bh(&sk->sk_callback_lock);
 	vol = sk->sk_user_data;
-	if (vol)
+	if (vol) {
+		WRITE_ONCE(vol->readable, 1);
 		ddsnap_kick(vol);
+	}
 	read_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -38,9 +40,16 @@ static void sock_state_change(struct sock *sk)
 	sock_data_ready(sk);
 }
 
+/* Every message that the server takes makes room: news only to who wants it. */
 static void sock_write_space(struct sock *sk)
 {
-	sock_data_ready(sk);
+	struct ddsnap_volume *vol;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	vol = sk->sk_user_data;
+	if (vol && READ_ONCE(vol->tx_len))
+		ddsnap_kick(vol);
+	read_unlock_bh(&sk->sk_callback_lock);
 }
 
 static bool sock_hook(struct ddsnap_volume *vol, struct socket *sock)
@@ -124,6 +133,7 @@ static void link_open(struct ddsnap_volume *vol)
 		return;
 	}
 	vol->sock = sock;
+	WRITE_ONCE(vol->readable, 1);
 }
 
 static void snapshots_unlink(struct ddsnap_volume *vol)
@@ -243,6 +253,8 @@ void ddsnap_link_receive(struct ddsnap_volume *vol)
 
 	if (!vol->sock)
 		link_open(vol);
+	if (!vol->sock || !READ_ONCE(vol->readable))
+		return;
 	for (reads = 0; vol->sock; reads++) {
 		struct kvec vec = { vol->rx + vol->rx_len, DDSNAP_RX_SIZE - vol->rx_len };
 		struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
@@ -251,8 +263,13 @@ void ddsnap_link_receive(struct ddsnap_volume *vol)
 			ddsnap_kick(vol);
 			break;
 		}
+		/* Cleared before the look; what comes later sets it, and kicks. */
+		xchg(&vol->readable, 0);
 		r = kernel_recvmsg(vol->sock, &msg, &vec, 1, vec.iov_len, msg.msg_flags);
-		if (r == -EAGAIN || r == -EINTR)
+		if (r == -EAGAIN)
+			break;
+		WRITE_ONCE(vol->readable, 1);
+		if (r == -EINTR)
 			break;
 		if (r <= 0) {
 			ddsnap_link_close(vol, r ? "cannot receive" : "closed by the server");

@@ -39,10 +39,13 @@ profiled() {
 		"$@"
 		return
 	fi
-	perf record -a -F 997 -e cpu-clock -o /tmp/perf.data -- "$@" 2>/tmp/perf.err
+	perf record -a -g -F 997 -e cpu-clock -o /tmp/perf.data -- "$@" 2>/tmp/perf.err
 	rc=$?
-	perf report -i /tmp/perf.data --stdio --sort comm,symbol --percent-limit 0.7 2>/dev/null | grep '%' |
-		while read -r line; do note "profile $what $line"; done
+	{
+		perf report -i /tmp/perf.data --stdio --no-children -g none --sort comm --percent-limit 0.7
+		perf report -i /tmp/perf.data --stdio --no-children -g none --sort comm,symbol --percent-limit 0.5
+		perf report -i /tmp/perf.data --stdio --comms ddsnap-server --children -g none --sort symbol --percent-limit 0.4
+	} 2>/dev/null | grep '%' | while read -r -a line; do note "profile $what ${line[*]}"; done
 	return $rc
 }
 

@@ -7,7 +7,7 @@
 region=48
 origin=$(((reps + 1) * region))
 # Sizes of D[1..15], as in disks.sh.
-usual_disks=($origin $origin $origin $((5 * origin + 256)) $((5 * origin + 256)) 64 $((5 * origin + 256)))
+usual_disks=("$origin" "$origin" "$origin" $((5 * origin + 256)) $((5 * origin + 256)) 64 $((5 * origin + 256)))
 for _ in 1 2 3 4 5 6 7 8; do usual_disks+=($((2 * origin))); done
 
 # take_turns ROW CHUNK RW "SIDE=DEVICE..." OFFSETS [fio options]
@@ -46,8 +46,14 @@ fill() {  # DEVICE OFFSET_MIB
 	dd if=/dev/zero of="$1" bs=64k count=$((region * 16)) seek=$(($2 * 16)) oflag=direct conv=notrunc status=none
 }
 
-counters() {  # ROW: what the targets say of themselves
-	local line
+counters() {  # ROW: what the targets and the servers say of themselves
+	local line name stat
+	for name in "${!server_pid[@]}"; do
+		[ -e "/proc/${server_pid[$name]}/io" ] || continue
+		read -ra stat <"/proc/${server_pid[$name]}/stat"
+		note "server $1 $name user ${stat[13]}0 ms system ${stat[14]}0 ms" \
+			"$(grep -h -E '^(syscr|syscw|voluntary_ctxt|nonvol)' "/proc/${server_pid[$name]}/"{io,status} | tr '\n\t' '  ')"
+	done
 	dmsetup status | while read -r line; do note "status $1 $line"; done
 }
 

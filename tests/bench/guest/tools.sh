@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # lib.sh sets what is not set here
 # The rows that measure programs: changelists and deltas.
 
 # timed ROW CHUNK SIDE REP COMMAND...: emits how long the command took.
@@ -7,7 +7,7 @@ timed() {
 	local row=$1 chunk=$2 side=$3 rep=$4 from to
 	shift 4
 	from=$EPOCHREALTIME
-	"$@" >/tmp/timed.out 2>/tmp/timed.err ||
+	profiled "$row" "$side" "$rep" "$@" >/tmp/timed.out 2>/tmp/timed.err ||
 		{ die "$row $side: $(tail -n 1 /tmp/timed.err)"; return 1; }
 	to=$EPOCHREALTIME
 	emit "time|$row|$chunk|$side|$rep|$((${to/./} - ${from/./}))"
