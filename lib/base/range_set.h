@@ -43,6 +43,7 @@ class RangeSet {
 
   // Removes what is there of [start, start+count).
   void Remove(uint64_t start, uint64_t count) {
+    if (count == 0) return;  // nothing, and no range may be split at START
     const uint64_t end = start + count;
     auto it = ranges_.upper_bound(start);
     if (it != ranges_.begin()) --it;
