@@ -289,6 +289,8 @@ Status SnapStoreImpl::GiveUp(Epoch snapshot) {
 Status SnapStoreImpl::ApplyGone(Epoch snapshot, Snapshot::State state) {
   Snapshot* snap = Mutable(snapshot);
   if (snap == nullptr) return Fail(EBADMSG, Name(snapshot) + ": is not there");
+  // States only go forward: ok, given up, being deleted.
+  if (snap->state >= state) return Fail(EBADMSG, Name(snapshot) + ": is gone already");
   if (snap->state == Snapshot::State::kOk)
     if (Status s = Unlive(snapshot); !s) return s;
   snap->state = state;
@@ -347,7 +349,7 @@ Result<uint32_t> SnapStoreImpl::AddUsecount(Epoch snapshot, int32_t diff) {
   if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
   const int64_t sum = int64_t{snap->usecount} + diff;
   if (sum < 0) return Fail(ERANGE, "use count: would become negative");
-  if (sum > 65535) return Fail(EOVERFLOW, "use count: would exceed 65535");
+  if (sum > int64_t{kMaxUsecount}) return Fail(EOVERFLOW, "use count: would exceed 65535");
   if (diff != 0) {
     Status s = Change(disk::kUsecount, disk::Number{snapshot, static_cast<uint64_t>(sum)}, [&] {
       snap->usecount = static_cast<uint32_t>(sum);
@@ -396,23 +398,31 @@ Status SnapStoreImpl::ApplyFree(std::span<const disk::Exception> items) {
 }
 
 Status SnapStoreImpl::ApplyFreePrivate(std::span<const disk::Exception> items) {
+  if (items.empty()) return {};
+  const Epoch snapshot = items.front().major;
+  const Snapshot* snap = FindEpoch(snapshot);
+  if (snap == nullptr || snap->state == Snapshot::State::kOk)
+    return Fail(EBADMSG, Name(snapshot) + ": its private chunks are not to be freed");
   for (const disk::Exception& item : items) {
     const Key key{item.major, item.minor};
+    if (key.major != snapshot) return Fail(EBADMSG, "private chunks of several snapshots");
     auto value = trees_[disk::kPrivates]->Get(key);
     if (!value) return Pass(value);
     if (!*value)
       return Fail(EBADMSG, "private chunk " + std::to_string(key.minor) + ": is not there");
     if (auto gone = trees_[disk::kPrivates]->Erase(key); !gone) return Pass(gone);
     if (Status s = FreeChunks((**value)[0], 1, true); !s) return s;
-    Extra& extra = extra_[key.major];
+    Extra& extra = extra_[snapshot];
     if (extra.privates > 0) --extra.privates;
   }
-  return items.empty() ? Status{} : PutSnapshot(items.front().major);
+  return PutSnapshot(snapshot);
 }
 
 Status SnapStoreImpl::ApplyReclaimed(Epoch snapshot) {
   Snapshot* snap = Mutable(snapshot);
   if (snap == nullptr) return Fail(EBADMSG, Name(snapshot) + ": is not there");
+  if (snap->state == Snapshot::State::kOk)
+    return Fail(EBADMSG, Name(snapshot) + ": is live and cannot be reclaimed");
   if (snap->state == Snapshot::State::kGivenUp) {
     extra_[snapshot].reclaimed = true;
     return PutSnapshot(snapshot);

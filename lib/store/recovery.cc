@@ -169,6 +169,7 @@ Status SnapStoreImpl::ApplyNumber(uint16_t type, uint64_t key, uint64_t value) {
     case disk::kUsecount: {
       Snapshot* snap = Mutable(key);
       if (snap == nullptr) return BadRecord(type);
+      if (type == disk::kUsecount && value > kMaxUsecount) return BadRecord(type);
       if (type == disk::kPriority) {
         snap->priority = static_cast<int8_t>(static_cast<int64_t>(value));
       } else {
@@ -177,10 +178,11 @@ Status SnapStoreImpl::ApplyNumber(uint16_t type, uint64_t key, uint64_t value) {
       return PutSnapshot(key);
     }
     case disk::kAttached:
+      if (key > 1) return BadRecord(type);
       super_.attached = key != 0;
       return {};
     case disk::kOriginSize:
-      if (key == 0) return BadRecord(type);
+      if (key == 0 || key % 512 != 0) return BadRecord(type);
       super_.origin_bytes = key;
       return {};
     default:

@@ -45,6 +45,8 @@ struct Run {  // consecutive chunks of a snapshot that are in the same place
   bool operator==(const Run&) const = default;
 };
 
+inline constexpr uint32_t kMaxUsecount = 65535;
+
 struct Snapshot {
   enum class State : uint8_t { kOk, kGivenUp, kDeleting };
   Epoch epoch = 0;
@@ -165,7 +167,7 @@ class SnapStore {
   [[nodiscard]] virtual std::optional<Epoch> VictimForSpace(
       const std::function<bool(Epoch)>& in_use) const = 0;
   [[nodiscard]] virtual Status SetPriority(Epoch snapshot, int8_t priority) = 0;  // staged
-  // Staged.  EOVERFLOW or ERANGE when the sum leaves 0 .. 65535.
+  // Staged.  EOVERFLOW or ERANGE when the sum leaves 0 .. kMaxUsecount.
   [[nodiscard]] virtual Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) = 0;
   // Staged.  Remembers, until the boot changes, that a kernel has the origin active.
   [[nodiscard]] virtual Status SetAttached(bool attached) = 0;

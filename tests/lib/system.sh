@@ -3,7 +3,8 @@
 # The system tests in virtual machines of one Debian suite.  To be sourced.
 #
 #   system_run SUITE [TEST...]   tests/system/test_volume.py (TESTs of it, or all), then power
-#                      cuts ($POWER_CUTS), all on one disk with the packages of the
+#                      cuts ($POWER_CUTS; the tests' rounds are $SYSTEM_EFFORT percent of
+#                      those in user-mode Linux), all on one disk with the packages of the
 #                      folder $PACKAGES installed
 
 # shellcheck source=tests/lib/packages.sh
@@ -31,7 +32,7 @@ system_tests() {
 		return 1
 	vm_run -t "${SYSTEM_SECONDS:-1500}" "$suite" "modprobe dm-ddsnap && uname -r &&
 		cd /opt/zumastor-tests/tests/system && d=/dev/disk/by-id/virtio- &&
-		SYSTEM_BIG=\${d}big python3 -u test_volume.py \${d}origin \${d}store \${d}meta $* &&
+		SYSTEM_BIG=\${d}big SYSTEM_EFFORT=${SYSTEM_EFFORT:-50} python3 -u test_volume.py \${d}origin \${d}store \${d}meta $* &&
 		rmmod dm-ddsnap"
 	rc=$?
 	vm_faults "$suite" && { echo "$suite: the kernel reported a fault"; rc=1; }

@@ -37,5 +37,6 @@ for fuzzer in "${fuzzers[@]}"; do
 	echo "== $name: $(find "$seeds" -type f | wc -l) seeds"
 	"$fuzzer" -runs="$runs" -max_total_time="$seconds" -seed="$seed" -timeout=20 \
 		-rss_limit_mb=2048 -artifact_prefix="artifacts/$name-" -print_final_stats=1 \
-		-verbosity=0 "$found" "$seeds"
+		-verbosity=0 "$found" "$seeds" ||
+		{ echo "fuzz_$name found something; the input is $PWD/artifacts/$name-*"; exit 1; }
 done

@@ -6,7 +6,7 @@ cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/system.sh
 . tests/lib/system.sh
 trap vm_cleanup EXIT
-[ -z "${ZUMASTOR_SOAK:-}" ] || export POWER_CUTS=${POWER_CUTS:-100}
+[ -z "${ZUMASTOR_SOAK:-}" ] || export POWER_CUTS=${POWER_CUTS:-100} SYSTEM_EFFORT=${SYSTEM_EFFORT:-400}
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 rc=0
 pids=()

@@ -19,8 +19,13 @@ from volume import DDSNAP, RUN, Agent, Volume, sh  # noqa: E402
 from blocks import BLOCK, Dev, Load, block, digest, fill, seed_of, size_of  # noqa: E402
 
 ORIGIN, STORE, META = sys.argv[1:4]
+EFFORT = int(os.environ.get("SYSTEM_EFFORT", 100))  # percent of the rounds
 BIG = os.environ.get("SYSTEM_BIG", ORIGIN)    # an origin for file systems
 agent = None
+
+
+def rounds(full, least=2):
+    return max(least, full * EFFORT // 100)
 
 
 def bounds_of(volume, load, tag):
@@ -33,13 +38,13 @@ def bounds_of(volume, load, tag):
     return low, high
 
 
-def under_load(volume, disturb, rounds, seed, writes=60):
+def under_load(volume, disturb, tags, seed, writes=60):
     """Snapshots are made and deleted while writes go on; each is proven."""
     path = volume.add()
     fill(path, 1, volume.sectors)
     load = Load(path, volume.sectors // 8, seed, threads=3)
     sums = {}
-    for tag in range(rounds):
+    for tag in range(tags):
         load.wait_for(writes)
         disturb(tag)
         low, high = bounds_of(volume, load, tag)
@@ -77,13 +82,13 @@ def linear(name, device, start, sectors):
 
 def test_load_4k():
     v = Volume(ORIGIN, STORE, chunk="4k")
-    under_load(v, lambda tag: None, 4, 1)
+    under_load(v, lambda tag: None, rounds(4, 3), 1)
     v.close()
 
 
 def test_load_64k_meta_device():
     v = Volume(ORIGIN, STORE, META, chunk="64k")
-    under_load(v, lambda tag: None, 4, 2)
+    under_load(v, lambda tag: None, rounds(4, 3), 2)
     v.close()
 
 
@@ -96,7 +101,7 @@ def test_kill_server():
         for _ in range(2):
             time.sleep(r.random() * 0.2)
             v.server.restart(signal.SIGKILL)
-    sums = under_load(v, disturb, 5, 3)
+    sums = under_load(v, disturb, rounds(5), 3)
     for tag in sums:
         assert digest("/dev/mapper/" + v.dm(tag)) == sums[tag]
     v.close()
@@ -109,7 +114,7 @@ def test_kill_while_creating():
     path = v.add()
     fill(path, 1, v.sectors)
     load = Load(path, v.sectors // 8, 4)
-    for tag in range(8):
+    for tag in range(rounds(8)):
         load.wait_for(20)
         with load.lock:
             low = list(load.acked)
@@ -142,7 +147,7 @@ def test_kill_agent():
             agent.start()
         else:
             agent.restart(signal.SIGKILL)
-    under_load(v, disturb, 4, 5)
+    under_load(v, disturb, rounds(4), 5)
     v.close()
 
 
@@ -152,7 +157,7 @@ def test_orderly_restarts():
     def disturb(tag):
         v.server.restart()
         agent.restart()
-    under_load(v, disturb, 3, 6)
+    under_load(v, disturb, rounds(3), 6)
     v.close()
 
 
@@ -165,7 +170,7 @@ def test_snapshot_writes():
     s0, s1 = v.create(0), v.create(1)
     a = Load(path, v.sectors // 8, 7, threads=2)
     b = Load(s0, v.sectors // 8, 8, threads=2)
-    for i in range(4):
+    for i in range(rounds(4)):
         a.wait_for(40)
         b.wait_for(40)
         if i == 1:
@@ -189,7 +194,7 @@ def test_reload_suspend_remove():
     s0 = v.create(0)
     before = digest(s0)
     load = Load(path, v.sectors // 8, 9)
-    for i in range(6):
+    for i in range(rounds(6)):
         load.wait_for(20)
         sh("dmsetup", "suspend", *(["--noflush"] if i % 2 else []), v.dm(-1))
         sh("dmsetup", "load", v.dm(-1), "--table", v.table(-1))
