@@ -32,7 +32,9 @@ void SpacePolicy::Advance(bool more_work) {
     kernel->SendGrant(*ranges);
     return;
   }
-  if (ranges.error().code != ENOSPC) {
+  const int code = ranges.error().code;
+  if (code == EAGAIN) return server_.BackgroundWork();  // that frees it, and wakes us
+  if (code != ENOSPC) {
     server_.ScheduleTurn();  // its commit reports a failed store
     return;
   }

@@ -70,7 +70,7 @@ Result<SnapshotSpace> MemoryStore::SpaceOf(Epoch snapshot) {
 
 Result<std::vector<Range>> MemoryStore::Grant(uint64_t chunks) {
   if (failed_) return std::unexpected(*failed_);
-  if (free_.empty()) return FailErrno(ENOSPC, "store");
+  if (free_.empty()) return FailErrno(pinned_.empty() ? ENOSPC : EAGAIN, "store");
   std::vector<Range> ranges;
   while (chunks-- > 0 && !free_.empty()) {
     const uint64_t address = *free_.begin();
@@ -229,6 +229,7 @@ Status MemoryStore::Commit(bool flush_copies) {
 // Forgets one snapshot that is to go, and frees what nobody reads then.
 Result<bool> MemoryStore::Step() {
   if (failed_) return std::unexpected(*failed_);
+  free_.merge(pinned_);
   const auto doomed = [this](const Snapshot& s) {
     return s.state == State::kDeleting ||
            (s.state == State::kGivenUp && released_.contains(s.epoch) && !freed_.contains(s.epoch));

@@ -17,6 +17,8 @@ class MemoryStore : public SnapStore {
 
   // ---- what a test looks at and arranges
   void TEST_FailCommits() { fail_commits_ = true; }
+  // All free chunks wait for a Step, as those do that a checkpoint frees.
+  void TEST_PinFree() { pinned_.merge(free_); }
   void TEST_SetAttached() { attached_ = true; }
   [[nodiscard]] unsigned TEST_commits() const { return commits_; }
   [[nodiscard]] bool TEST_last_flush() const { return last_flush_; }
@@ -72,7 +74,7 @@ class MemoryStore : public SnapStore {
   const uint64_t total_;
   Epoch epoch_ = 0;
   std::vector<Snapshot> snapshots_;
-  std::set<uint64_t> free_, granted_;
+  std::set<uint64_t> free_, granted_, pinned_;
   std::map<uint64_t, std::map<Epoch, uint64_t>> exceptions_;  // chunk, label: address
   std::map<std::pair<Epoch, uint64_t>, uint64_t> private_;
   std::set<Epoch> released_, freed_;

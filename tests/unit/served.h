@@ -53,6 +53,12 @@ class Served {
   }
   nlohmann::json Ask(const nlohmann::json& request) { return Tool()->Ask(request); }
 
+  // Until the server has nothing left to do, in the background neither.
+  void Settle() {
+    while (loop.RunOnce(0)) {
+    }
+  }
+
   TempFolder folder;
   EventLoop loop = *EventLoop::New();
   MemoryStore* store = nullptr;

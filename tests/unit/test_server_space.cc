@@ -121,6 +121,21 @@ START_TEST(a_deletion_under_way_spares_the_others) {
 }
 END_TEST
 
+// The store says "soon" and has nothing to commit: the request is not forgotten.
+START_TEST(space_that_is_coming_is_waited_for) {
+  Served s(3);
+  const auto kernel = s.Link();
+  (void)s.Create(*kernel, 0);
+  Fill(*kernel, 0, 1);
+  s.Settle();
+  s.store->TEST_PinFree();
+  kernel->Send(wire::GrantWanted{2});
+  const auto grant = kernel->ExpectType(wire::Grant::kType);
+  ck_assert_uint_ge(wire::GetAll<wire::Grant>(grant.view()).size(), 1);
+  ck_assert(StateOf(s, 0) == "ok");
+}
+END_TEST
+
 START_TEST(a_failed_store_abandons_and_says_so) {
   Served s;
   const auto kernel = s.Link();
@@ -157,4 +172,5 @@ END_TEST
 UNIT_MAIN("server_space", a_full_store_gives_up_the_oldest_unused,
           one_in_use_is_dropped_before_its_chunks_are_used, priority_and_use_decide,
           nobody_left_means_denied, a_deletion_under_way_spares_the_others,
+          space_that_is_coming_is_waited_for,
           a_failed_store_abandons_and_says_so, a_tool_hears_that_its_change_was_lost)
