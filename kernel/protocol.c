@@ -452,6 +452,7 @@ static unsigned int frame_reports(struct ddsnap_volume *vol, u8 *buf)
 		if (p->snapshot && p->snapshot->dropped) {
 			/* The next HELLO gives its address back. */
 			ddsnap_pending_free(p);
+			ddsnap_kick(vol);
 			continue;
 		}
 		r->snapshot = cpu_to_le64(p->snapshot ? p->snapshot->epoch : 0);

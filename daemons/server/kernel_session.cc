@@ -148,14 +148,15 @@ uint32_t KernelSession::Attached(Epoch snapshot) const {
 }
 
 Status KernelSession::Report(const wire::Frame& frame) {
+  // What cannot be recorded is not acknowledged, nor counted; after ABANDON,
+  // which is on its way, nobody waits for it.
+  if (server_.abandoned() || server_.store().failed()) return {};
   if (frame.sequence != recorded_ + 1) {
     return Fail(EPROTO, "REPORT is numbered " + std::to_string(frame.sequence) + ", not " +
                             std::to_string(recorded_ + 1));
   }
   server_.CopiesReported();
   for (const auto& report : wire::GetAll<wire::Report>(frame)) {
-    // What cannot be recorded is not acknowledged; after ABANDON nobody waits for it.
-    if (server_.abandoned()) return {};
     if (Status s = Record(report); !s) {
       if (server_.store().failed()) return {};  // the turn's commit finds out
       return s;

@@ -77,6 +77,32 @@ def fill(path, seed, sectors):
         d.close()
 
 
+def unreadable(path, seed, sectors):
+    """How many blocks cannot be read; the others must hold what fill() wrote."""
+    d = Dev(path, os.O_RDONLY)
+    lost, per = 0, 1 << 20
+
+    def look(at, n):
+        data = d.read(at, n)
+        for i in range(0, n, BLOCK):
+            assert data[i:i + BLOCK] == block(seed, (at + i) // BLOCK), (at + i) // BLOCK
+
+    for at in range(0, sectors * 512, per):
+        n = min(per, sectors * 512 - at)
+        try:
+            look(at, n)
+        except OSError as e:
+            assert e.errno == 5, e
+            for i in range(at, at + n, BLOCK):
+                try:
+                    look(i, BLOCK)
+                except OSError as e2:
+                    assert e2.errno == 5, e2
+                    lost += 1
+    d.close()
+    return lost
+
+
 class Load(threading.Thread):
     """Random writes; knows what each block may hold."""
 
