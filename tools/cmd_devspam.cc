@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "control_verb.h"
 #include "progress.h"
+#include "repl/aligned_bytes.h"
 #include "repl/content_device.h"
 #include "repl/ordered_work.h"
 #include "repl/spam.h"
@@ -33,9 +34,9 @@ struct Options {
 struct Slot {
   uint64_t block = 0;
   size_t blocks = 0;
-  repl::AlignedBuffer buffer{kPiece};
-  [[nodiscard]] std::span<std::byte> At(size_t i) const {
-    return buffer.all().subspan(i * kSpamBlock, kSpamBlock);
+  repl::AlignedBytes buffer = repl::AlignedBytes(kPiece);
+  [[nodiscard]] std::span<std::byte> At(size_t i) {
+    return std::span(buffer).subspan(i * kSpamBlock, kSpamBlock);
   }
 };
 
@@ -61,7 +62,7 @@ class Devspam {
     return Run("verifying",
                [this](Slot& slot) {
                  return device_.Read(slot.block * kSpamBlock,
-                                     slot.buffer.first(slot.blocks * kSpamBlock));
+                                     std::span(slot.buffer).first(slot.blocks * kSpamBlock));
                },
                [this](Slot& slot) { return Check(slot); });
   }
@@ -96,9 +97,9 @@ class Devspam {
   Status ChooseGeneration() {
     generation_ = options_.generation.value_or(1);
     if (options_.generation || blocks_ == 0) return {};
-    const repl::AlignedBuffer first(kSpamBlock);
-    if (Status s = device_.Read(0, first.all()); !s) return s;
-    if (auto id = repl::ReadSpam(first.all())) generation_ = id->generation + 1;
+    repl::AlignedBytes first(kSpamBlock);
+    if (Status s = device_.Read(0, first); !s) return s;
+    if (auto id = repl::ReadSpam(first)) generation_ = id->generation + 1;
     return {};
   }
 
@@ -113,7 +114,7 @@ class Devspam {
         continue;
       }
       if (i > begin) {
-        const auto run = slot.buffer.all().subspan(begin * kSpamBlock, (i - begin) * kSpamBlock);
+        const auto run = std::span(slot.buffer).subspan(begin * kSpamBlock, (i - begin) * kSpamBlock);
         if (Status s = device_.Write((slot.block + begin) * kSpamBlock, run); !s) return s;
       }
       begin = i + 1;
@@ -121,7 +122,7 @@ class Devspam {
     return {};
   }
 
-  Status Check(const Slot& slot) {
+  Status Check(Slot& slot) {
     for (size_t i = 0; i < slot.blocks; ++i) {
       const auto id = repl::ReadSpam(slot.At(i));
       const std::string place = device_.name() + ": block at byte " +

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "repl/apply_delta.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <string>
 
+#include "repl/aligned_bytes.h"
 #include "repl/extent_codec.h"
 #include "repl/ordered_work.h"
 
@@ -14,8 +14,8 @@ namespace {
 struct ApplySlot {
   Extent extent;
   Record record;  // holds the payload
-  AlignedBuffer current{kMaxExtent};  // what the device holds
-  AlignedBuffer decoded{kMaxExtent};
+  AlignedBytes current = AlignedBytes(kMaxExtent);  // what the device holds
+  AlignedBytes decoded = AlignedBytes(kMaxExtent);
   ExtentDecoder decoder;
   std::span<const std::byte> content;  // what it shall hold; empty if it does already
   bool already = false;
@@ -65,10 +65,13 @@ class DeltaPass {
   // the target's.  Past the end of the base anything may be there.
   [[nodiscard]] Status CheckDevice(ApplySlot& slot) const {
     const Extent& extent = slot.extent;
-    const auto current = slot.current.first(extent.length);
+    const auto current = std::span(slot.current).first(extent.length);
     if (Status s = device_.Read(extent.offset, current); !s) return s;
-    slot.already = Checksum(current) == extent.target_sum;
-    if (slot.already || Checksum(current.first(extent.base_length)) == extent.base_sum) return {};
+    const Sum sum = Checksum(current);
+    slot.already = sum == extent.target_sum;
+    if (slot.already) return {};
+    const bool whole = extent.base_length == extent.length;
+    if ((whole ? sum : Checksum(current.first(extent.base_length))) == extent.base_sum) return {};
     const DeltaHead& head = reader_.head();
     return Fail(ESTALE, device_.name() + ": is not the base of " + delta_ + " (" +
                             Describe(head.common.base) + "): other content in bytes " +
@@ -90,21 +93,11 @@ class DeltaPass {
       if (slot.already && (diff || kind_ != Kind::kCheck)) return {};
     }
     auto content = slot.decoder.Decode(extent, record.payload,
-                                       slot.current.first(extent.base_length),
-                                       slot.decoded.all());
+                                       std::span(slot.current).first(extent.base_length),
+                                       slot.decoded);
     if (!content) return Damaged(record.payload_offset(), content.error().text);
     slot.content = *content;
-    if (kind_ == Kind::kWrite) return device_.Write(extent.offset, Aligned(slot));
-    if (kind_ == Kind::kStream) slot.content = Aligned(slot);
-    return {};
-  }
-
-  // The content in memory that O_DIRECT accepts: a raw payload is moved there.
-  [[nodiscard]] static std::span<const std::byte> Aligned(ApplySlot& slot) {
-    if (slot.extent.kind != Extent::Kind::kRaw) return slot.content;
-    const auto room = slot.decoded.first(slot.extent.length);
-    std::ranges::copy(slot.content, room.begin());
-    return room;
+    return kind_ == Kind::kWrite ? device_.Write(extent.offset, slot.content) : Status();
   }
 
   const Kind kind_;

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <fstream>
 
+#include "repl/aligned_bytes.h"
+
 namespace ddsnap::repl {
 namespace {
 
@@ -82,7 +84,7 @@ Result<std::unique_ptr<ContentDevice>> ContentDevice::Open(const std::string& pa
 
 int ContentDevice::FdFor(uint64_t offset, const std::byte* data, size_t size) const {
   const bool aligned =
-      (offset | size | reinterpret_cast<uintptr_t>(data)) % kAlignment == 0;
+      (offset | size | reinterpret_cast<uintptr_t>(data)) % kDirectAlignment == 0;
   return direct_ && aligned ? direct_.get() : cached_.get();
 }
 

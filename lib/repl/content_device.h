@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 
@@ -20,8 +19,6 @@ namespace ddsnap::repl {
 
 class ContentDevice {
  public:
-  static constexpr size_t kAlignment = 4096;
-
   // For reading.
   [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> OpenToRead(const std::string& path);
   // For reading and writing, by nobody else: EBUSY if the device is mounted,
@@ -48,26 +45,6 @@ class ContentDevice {
   uint64_t size_ = 0;
   Fd cached_;  // through the page cache: for what is not aligned
   Fd direct_;  // O_DIRECT; none where the file system has no such thing
-};
-
-// Memory that O_DIRECT accepts.
-class AlignedBuffer {
- public:
-  explicit AlignedBuffer(size_t size)
-      : data_(static_cast<std::byte*>(
-            ::operator new[](size, std::align_val_t{ContentDevice::kAlignment}))),
-        size_(size) {}
-  [[nodiscard]] std::span<std::byte> first(size_t n) const { return {data_.get(), n}; }
-  [[nodiscard]] std::span<std::byte> all() const { return {data_.get(), size_}; }
-
- private:
-  struct Free {
-    void operator()(std::byte* p) const {
-      ::operator delete[](p, std::align_val_t{ContentDevice::kAlignment});
-    }
-  };
-  std::unique_ptr<std::byte, Free> data_;
-  size_t size_;
 };
 
 }  // namespace ddsnap::repl

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "repl/aligned_bytes.h"
 #include "repl/ordered_work.h"
 
 namespace ddsnap::repl {
@@ -14,8 +15,8 @@ namespace {
 // An item of the pipeline, with room for one extent.
 struct CreateSlot {
   Extent extent;
-  AlignedBuffer base{kMaxExtent};
-  AlignedBuffer target{kMaxExtent};
+  AlignedBytes base = AlignedBytes(kMaxExtent);
+  AlignedBytes target = AlignedBytes(kMaxExtent);
   std::optional<ExtentEncoder> encoder;
   std::span<const std::byte> payload;
   bool unchanged = false;
@@ -30,8 +31,8 @@ Status CheckSize(const ContentDevice& device, const SnapshotId& id) {
 Status ReadAndEncode(const ContentDevice& from, const ContentDevice& to,
                      const CreateOptions& options, CreateSlot& slot) {
   const Extent& extent = slot.extent;
-  const auto base = slot.base.first(extent.base_length);
-  const auto target = slot.target.first(extent.length);
+  const auto base = std::span(slot.base).first(extent.base_length);
+  const auto target = std::span(slot.target).first(extent.length);
   if (Status s = from.Read(extent.offset, base); !s) return s;
   if (Status s = to.Read(extent.offset, target); !s) return s;
   slot.unchanged = base.size() == target.size() &&

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "repl/aligned_bytes.h"
 #include "repl/byte_stream.h"
 #include "repl/format.h"
 
@@ -23,7 +24,7 @@ struct Record {
   uint32_t type = 0;
   uint64_t offset = 0;  // in the stream, of its first byte
   std::vector<std::byte> body;
-  std::vector<std::byte> payload;  // not yet checked: its sum is in the body
+  AlignedBytes payload;  // not yet checked: its sum is in the body
   [[nodiscard]] uint64_t payload_offset() const { return offset + sizeof(RawRecord) + body.size(); }
 };
 
