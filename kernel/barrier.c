@@ -69,10 +69,14 @@ static void barrier_adopted(struct ddsnap_volume *vol)
 static void flush_ended(struct bio *bio)
 {
 	struct ddsnap_volume *vol = bio->bi_private;
+	unsigned long flags;
 
 	vol->flush_status = bio->bi_status;
+	spin_lock_irqsave(&vol->lock, flags);
 	smp_store_release(&vol->flush_busy, false);
+	/* Under the lock: see volume_stop(). */
 	ddsnap_kick(vol);
+	spin_unlock_irqrestore(&vol->lock, flags);
 }
 
 static void flush_start(struct ddsnap_volume *vol)

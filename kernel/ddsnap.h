@@ -224,7 +224,8 @@ struct ddsnap_volume {
 	struct workqueue_struct *wq;
 	struct work_struct work;
 	struct delayed_work retry;	/* kicks the worker later */
-	bool stopping;
+	bool stopping;		/* no new copies, RETURN and DETACH for all */
+	bool closing;		/* and no link any more */
 	struct completion stopped;
 	struct dm_kcopyd_client *kcopyd;
 	struct bio_set bios;	/* clones of full-chunk snapshot writes */
@@ -395,6 +396,8 @@ void ddsnap_mapreq_free(struct ddsnap_volume *vol, struct ddsnap_mapreq *req);
 void ddsnap_overwrite_start(struct ddsnap_pending *p);
 void ddsnap_private_copied(struct ddsnap_pending *p);
 void ddsnap_private_acked(struct ddsnap_pending *p);
+void ddsnap_private_forget(struct ddsnap_pending *p);
+
 /* extent.c */
 struct ddsnap_extent *ddsnap_extent_at(struct ddsnap_snapshot *snap, u64 chunk);
 void ddsnap_extent_add(struct ddsnap_snapshot *snap, const struct ddsnap_extent *e);

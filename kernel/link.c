@@ -179,6 +179,14 @@ static void link_forget(struct ddsnap_volume *vol)
 	vol->attaches = 0;
 }
 
+static void sock_release_hooked(struct ddsnap_volume *vol)
+{
+	sock_unhook(vol, vol->sock);
+	kernel_sock_shutdown(vol->sock, SHUT_RDWR);
+	sockfd_put(vol->sock);
+	vol->sock = NULL;
+}
+
 /* Worker.  I/O that needs the server waits for the next link. */
 void ddsnap_link_close(struct ddsnap_volume *vol, const char *why)
 {
@@ -187,10 +195,7 @@ void ddsnap_link_close(struct ddsnap_volume *vol, const char *why)
 	if (!vol->sock)
 		return;
 	DMWARN_LIMIT("%pU: link to the server lost: %s", &vol->uuid, why);
-	sock_unhook(vol, vol->sock);
-	kernel_sock_shutdown(vol->sock, SHUT_RDWR);
-	sockfd_put(vol->sock);
-	vol->sock = NULL;
+	sock_release_hooked(vol);
 	WRITE_ONCE(vol->link, LINK_DOWN);
 	link_forget(vol);
 	ddsnap_barrier_link_lost(vol);
@@ -198,20 +203,25 @@ void ddsnap_link_close(struct ddsnap_volume *vol, const char *why)
 	ddsnap_agent_wake(vol, was_up ? 0 : 1);
 }
 
-/* The volume goes away: no callback comes after this. */
-void ddsnap_link_stop(struct ddsnap_volume *vol)
+/* Worker.  The volume goes away: no callback comes after this. */
+static void link_end(struct ddsnap_volume *vol)
 {
-	/* The worker may be under way, but has nothing to do any more. */
-	flush_work(&vol->work);
-	if (vol->sock) {
-		sock_unhook(vol, vol->sock);
-		kernel_sock_shutdown(vol->sock, SHUT_RDWR);
-		sockfd_put(vol->sock);
-		vol->sock = NULL;
-	}
+	if (vol->sock)
+		sock_release_hooked(vol);
 	if (vol->new_sock)
 		sockfd_put(vol->new_sock);
 	vol->new_sock = NULL;
+}
+
+/*
+ * Ends the link for good.  The worker does it, because a callback of the socket
+ * may start the worker at any time.
+ */
+void ddsnap_link_stop(struct ddsnap_volume *vol)
+{
+	WRITE_ONCE(vol->closing, true);
+	ddsnap_kick(vol);
+	flush_work(&vol->work);
 }
 
 /* ---- receiving ---- */
@@ -251,6 +261,10 @@ void ddsnap_link_receive(struct ddsnap_volume *vol)
 {
 	int reads, r;
 
+	if (READ_ONCE(vol->closing)) {
+		link_end(vol);
+		return;
+	}
 	if (!vol->sock)
 		link_open(vol);
 	if (!vol->sock || !READ_ONCE(vol->readable))

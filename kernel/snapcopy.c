@@ -326,8 +326,9 @@ void ddsnap_copy_ended(struct ddsnap_pending *p, int read_err, unsigned long wri
 	p->write_err = write_err;
 	spin_lock_irqsave(&vol->lock, flags);
 	list_add_tail(&p->list, &vol->done);
-	spin_unlock_irqrestore(&vol->lock, flags);
+	/* Under the lock: once the worker has seen @p the volume may end. */
 	ddsnap_kick(vol);
+	spin_unlock_irqrestore(&vol->lock, flags);
 }
 
 static void copy_start(struct ddsnap_volume *vol, struct ddsnap_pending *p)
@@ -359,6 +360,11 @@ void ddsnap_copies_start(struct ddsnap_volume *vol)
 		return;
 	list_for_each_entry_safe(p, next, &vol->fresh, list) {
 		list_del_init(&p->list);
+		if (p->snapshot && !p->overwrite && !p->from_bdev) {
+			/* Its bio ended in the meantime, and the data went with it. */
+			ddsnap_private_forget(p);
+			continue;
+		}
 		p->state = PENDING_COPYING;
 		vol->copies++;
 		if (p->overwrite)

@@ -171,6 +171,17 @@ void ddsnap_overwrite_start(struct ddsnap_pending *p)
 	submit_bio_noacct(clone);
 }
 
+/* A private chunk that nobody writes any more. */
+void ddsnap_private_forget(struct ddsnap_pending *p)
+{
+	struct ddsnap_volume *vol = p->volume;
+
+	atomic_dec(&p->snapshot->inflight);
+	ddsnap_grant_add(vol, p->address, 1);
+	ddsnap_pending_free(p);
+	ddsnap_kick(vol);
+}
+
 static void private_fail(struct ddsnap_pending *p)
 {
 	struct ddsnap_io *io, *next;

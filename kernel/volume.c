@@ -444,6 +444,9 @@ static void volume_stop(struct ddsnap_volume *vol)
 	cancel_delayed_work_sync(&vol->retry);
 	while (smp_load_acquire(&vol->flush_busy))
 		schedule_timeout_uninterruptible(1);
+	/* Completions kick under the lock: the last one has done so now. */
+	spin_lock_irq(&vol->lock);
+	spin_unlock_irq(&vol->lock);
 	flush_work(&vol->work);
 	ddsnap_agent_close(vol);
 

@@ -64,6 +64,7 @@ class FakeServer(threading.Thread):
         self.deny = False
         self.grant_limit = 1 << 30
         self.drop_after = None   # frames until the link breaks
+        self.held_maps = None    # a list: answers to MAP stay there
         # link
         self.link = None
         self.link_up = threading.Event()
@@ -125,6 +126,13 @@ class FakeServer(threading.Thread):
                 self.send(frame(DROP, struct.pack("<Q", snap.epoch)))
                 self.send(frame(RESUME, struct.pack("<QQQ", 0, self.epoch, self.live())))
             return snap
+
+    def answer_and_delete(self, tag):
+        """The held answers and DROP, for the kernel to find both at once."""
+        with self.lock:
+            self.out += b"".join(self.held_maps)
+            self.held_maps = None
+            return self.delete(tag)
 
     def abandon(self):
         with self.lock:
@@ -429,5 +437,9 @@ class FakeServer(threading.Thread):
                 runs[-1][1] += 1
             else:
                 runs.append([address, 1, kind])
-        self.out += frame(MAPPED, struct.pack("<QQQII", ident, epoch, chunk, len(runs), 0) +
-                          b"".join(struct.pack("<QII", *r) for r in runs))
+        answer = frame(MAPPED, struct.pack("<QQQII", ident, epoch, chunk, len(runs), 0) +
+                       b"".join(struct.pack("<QII", *r) for r in runs))
+        if self.held_maps is not None:
+            self.held_maps.append(answer)
+        else:
+            self.out += answer

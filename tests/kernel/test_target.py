@@ -351,6 +351,49 @@ def test_drop():
     v.close()
 
 
+def test_drop_with_answer():
+    """The snapshot goes between the answer to a whole-chunk write's MAP and the write."""
+    v = Volume()
+    path = v.add("vol")
+    fill(path, 1, v.sectors)
+    v.server.create(0)
+    v.server.create(1)
+    s0, s1 = v.add("s0", 0), v.add("s1", 1)
+    chunk = 512 << v.server.chunk_shift
+    d = Dev(s0)
+    d.write(0, bytes(chunk))            # so that there are grants at hand
+    d.close()
+    v.server.held_maps = []
+    errors = []
+
+    def write():
+        d = Dev(s0)
+        try:
+            d.write(64 * chunk, bytes(chunk))
+        except OSError as e:
+            errors.append(e.errno)
+        d.close()
+    t = threading.Thread(target=write)
+    t.start()
+    for _ in range(400):
+        if v.server.held_maps:
+            break
+        time.sleep(0.05)
+    e0 = v.server.answer_and_delete(0).epoch
+    t.join(20)
+    assert errors == [5], errors
+    for _ in range(100):
+        if e0 in v.server.dropped:
+            break
+        time.sleep(0.05)
+    assert e0 in v.server.dropped
+    fill(path, 2, v.sectors)
+    c = Dev(s1, os.O_RDONLY)
+    assert seed_of(c.read(64 * chunk, BLOCK)) == (1, 64 * chunk // BLOCK)
+    c.close()
+    v.close()
+
+
 def test_full_and_abandon():
     v = Volume()
     path = v.add("vol")
