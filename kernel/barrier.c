@@ -73,8 +73,8 @@ static void flush_ended(struct bio *bio)
 
 	vol->flush_status = bio->bi_status;
 	spin_lock_irqsave(&vol->lock, flags);
+	/* Whoever sees it clear sees the status.  And kick under the lock: see volume_stop(). */
 	smp_store_release(&vol->flush_busy, false);
-	/* Under the lock: see volume_stop(). */
 	ddsnap_kick(vol);
 	spin_unlock_irqrestore(&vol->lock, flags);
 }
@@ -83,7 +83,7 @@ static void flush_start(struct ddsnap_volume *vol)
 {
 	struct bio *bio = &vol->flush_bio;
 
-	compat_bio_init(bio, vol->origin, REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC);
+	compat_bio_init_flush(bio, vol->origin);
 	bio->bi_private = vol;
 	bio->bi_end_io = flush_ended;
 	vol->flush_busy = true;

@@ -74,6 +74,7 @@ void ddsnap_bits_set(struct ddsnap_bits *bits, u64 chunk)
 				return;
 		}
 		clear_page(page->map);
+		/* Pairs with ddsnap_bits_test(): a clean map comes first. */
 		smp_store_release(&page->generation, bits->generation);
 	}
 	set_bit(chunk & BITS_MASK, page->map);

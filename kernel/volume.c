@@ -442,6 +442,7 @@ static void volume_stop(struct ddsnap_volume *vol)
 	ddsnap_agent_close(vol);
 	ddsnap_link_stop(vol);
 	cancel_delayed_work_sync(&vol->retry);
+	/* Pairs with flush_ended(). */
 	while (smp_load_acquire(&vol->flush_busy))
 		schedule_timeout_uninterruptible(1);
 	/* Completions kick under the lock: the last one has done so now. */

@@ -24,16 +24,15 @@
 #error "a probe that must not compile did: the probes say nothing"
 #endif
 
-/* A bio without pages.  5.18 gave bio_init() the device and operation. */
-static inline void compat_bio_init(struct bio *bio, struct block_device *bdev,
-				   unsigned int opf)
+/* A flush of @bdev.  5.18 gave bio_init() the device and operation. */
+static inline void compat_bio_init_flush(struct bio *bio, struct block_device *bdev)
 {
 #ifdef HAVE_BIO_INIT_BDEV
-	bio_init(bio, bdev, NULL, 0, opf);
+	bio_init(bio, bdev, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC);
 #else
 	bio_init(bio, NULL, 0);
 	bio_set_dev(bio, bdev);
-	bio->bi_opf = opf;
+	bio->bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC;
 #endif
 }
 

@@ -206,17 +206,18 @@ struct ddsnap_attached {
 	__le32 reserved;
 };
 
-#define DDSNAP_REPORT_UNREADABLE 1u	/* the old content could not be read */
+/*
+ * The old content could not be read, or could not be written to the store: keep
+ * an exception that reads as an error.  The addresses go back to the server.
+ */
+#define DDSNAP_REPORT_UNREADABLE 1u
 
 struct ddsnap_report {
-	__le64 snapshot;	/* 0: copied from the origin; else a private
-				 * chunk of this snapshot */
+	__le64 snapshot;	/* whose private chunk; 0: copied from the origin */
 	__le64 chunk;		/* first of `count` chunks */
 	__le64 address;		/* first of `count` granted store chunks */
 	__le32 count;		/* at least 1 */
-	__le32 flags;		/* DDSNAP_REPORT_UNREADABLE: keep an exception
-				 * that reads as an error; the addresses
-				 * go back to the server */
+	__le32 flags;		/* DDSNAP_REPORT_UNREADABLE or 0 */
 };
 
 struct ddsnap_map {
@@ -230,8 +231,7 @@ struct ddsnap_map {
 enum ddsnap_run_kind {
 	DDSNAP_RUN_ORIGIN	= 0,	/* still on the origin */
 	DDSNAP_RUN_SHARED	= 1,	/* in the store, perhaps not its alone */
-	DDSNAP_RUN_PRIVATE	= 2,	/* in the store, written through this
-					 * snapshot: may be overwritten */
+	DDSNAP_RUN_PRIVATE	= 2,	/* in the store, its alone: may be written */
 	DDSNAP_RUN_UNREADABLE	= 3,	/* lost with a bad sector: reads fail */
 };
 

@@ -3,6 +3,7 @@
 # The kernel module, built for user-mode Linux.  To be sourced.
 #
 #   module_build FOLDER   builds FOLDER/dm-ddsnap.ko from a copy of kernel/
+#   module_check FOLDER   what checkpatch and sparse say of it; fails if anything
 
 # shellcheck source=tests/lib/uml.sh
 . "$(dirname "${BASH_SOURCE[0]}")/uml.sh"
@@ -18,4 +19,15 @@ module_build() {
 		cat "$1/build.log"
 		return 1
 	}
+}
+
+module_check() {
+	local tree said
+	tree=$(uml_build) || return 1
+	said=$(
+		perl "$tree/scripts/checkpatch.pl" --no-tree --terse --max-line-length=100 -f \
+			"$sources_top"/kernel/*.[ch] "$sources_top"/kernel/{compat,uapi}/*.h 2>&1
+		make -C "$tree" M="$1" ARCH=um C=2 modules 2>&1 | grep -E ': (warning|error|note):'
+	)
+	[ -z "$said" ] || { echo "$said"; return 1; }
 }

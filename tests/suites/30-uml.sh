@@ -9,6 +9,7 @@ cd "$ZUMASTOR_TOP" || exit 1
 work=$(mktemp -d /var/tmp/zumastor-uml.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 module_build "$work" || exit 1
+module_check "$work" || exit 1
 cat >"$work/script" <<END
 insmod $work/dm-ddsnap.ko || exit 9
 python3 -u \$ZUMASTOR_TOP/tests/kernel/test_target.py /dev/ubda /dev/ubdb ${TARGET_TESTS:-} || exit 1
