@@ -41,6 +41,10 @@ SnapStoreImpl::SnapStoreImpl(BlockDevice& store, BlockDevice* meta, const OpenOp
     : store_(store), meta_(meta != nullptr ? *meta : store), options_(options) {}
 
 Status SnapStoreImpl::Recover() {
+  // A server that was killed may have written without flushing.  What is read
+  // here will be told and built upon, so it must be durable first.
+  if (!options_.read_only)
+    if (Status s = meta_.Flush(); !s) return s;
   auto found = ReadSuperblock(meta_);
   if (!found) return Pass(found);
   super_ = std::move(found->super);

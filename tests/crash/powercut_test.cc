@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-// One recorded history after another, with the power cut at every single write of it.
-// ZUMASTOR_SEED=N runs one history, ZUMASTOR_CUT=N with it one cut.
+// One recorded history after another, with the power cut at every single write
+// of it; and with the server killed before every single write and flush, and
+// the power cut just after it has started again, or the history going on.
+// ZUMASTOR_SEED=N runs one history, ZUMASTOR_CUT=N or ZUMASTOR_KILL=N with it one end.
 #include <cstdio>
 #include <cstdlib>
 
@@ -48,22 +50,59 @@ bool RunOnce(uint64_t seed, uint64_t cut, uint64_t* writes) {
   return good;
 }
 
+// Runs the history of `seed` until the server is killed, and starts it again.
+bool RunKilled(uint64_t seed, uint64_t kill) {
+  Simulation sim(OptionsFor(seed));
+  bool good = sim.Start();
+  sim.power().KillAt(sim.power().acts() + kill);
+  while (good && sim.steps() < kSteps) good = sim.StepOnce();
+  if (!good && sim.why().empty() && sim.power().off()) {
+    good = sim.RecoverFromKill();
+    // What it may have told somebody must be there after a power cut.
+    if (good) good = kill % 2 == 0 ? sim.RecoverFromPowerCut() : sim.Relink();
+    const uint64_t until = sim.steps() + 60;
+    while (good && sim.steps() < until) good = sim.StepOnce();
+    good = good && sim.Verify();
+  }
+  if (!good)
+    std::printf("seed %llu kill %llu: FAILED: %s\n", static_cast<unsigned long long>(seed),
+                static_cast<unsigned long long>(kill), sim.why().c_str());
+  return good;
+}
+
+// How often the server may be killed in that history.
+uint64_t Kills(uint64_t seed) {
+  Simulation sim(OptionsFor(seed));
+  if (!sim.Start()) return 0;
+  const uint64_t first = sim.power().acts();
+  while (sim.steps() < kSteps)
+    if (!sim.StepOnce()) return 0;
+  return sim.power().acts() - first;
+}
+
 }  // namespace
 
 int main() {
   const uint64_t only = FromEnv("ZUMASTOR_SEED", 0);
   const uint64_t histories = FromEnv("ZUMASTOR_HISTORIES", 6);
   const uint64_t one_cut = FromEnv("ZUMASTOR_CUT", ~uint64_t{0});
+  const uint64_t one_kill = FromEnv("ZUMASTOR_KILL", ~uint64_t{0});
   uint64_t cuts = 0;
+  uint64_t kills = 0;
   uint64_t failed = 0;
   for (uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : histories); ++seed) {
     uint64_t writes = 0;
     if (one_cut != ~uint64_t{0}) return RunOnce(seed, one_cut, nullptr) ? 0 : 1;
+    if (one_kill != ~uint64_t{0}) return RunKilled(seed, one_kill) ? 0 : 1;
     failed += RunOnce(seed, ~uint64_t{0}, &writes) ? 0 : 1;
     for (uint64_t cut = 0; cut < writes && failed < 10; ++cut, ++cuts)
       failed += RunOnce(seed, cut, nullptr) ? 0 : 1;
+    const uint64_t most = Kills(seed);
+    for (uint64_t kill = 0; kill < most && failed < 10; ++kill, ++kills)
+      failed += RunKilled(seed, kill) ? 0 : 1;
   }
-  std::printf("power cuts: %llu, %llu failed\n", static_cast<unsigned long long>(cuts),
+  std::printf("power cuts: %llu, kills: %llu, %llu failed\n",
+              static_cast<unsigned long long>(cuts), static_cast<unsigned long long>(kills),
               static_cast<unsigned long long>(failed));
-  return failed == 0 ? 0 : 1;
+  return failed == 0 && cuts > 0 && kills > 0 ? 0 : 1;
 }

@@ -72,7 +72,17 @@ bool Simulation::WriteChunk(BlockDevice& device, uint64_t index, uint64_t value)
   std::vector<std::byte> bytes(options_.chunk_size);
   for (size_t i = 0; i < bytes.size(); i += FaultDevice::kSector)
     std::memcpy(bytes.data() + i, &value, sizeof(value));
-  return Check(device.Write(index * options_.chunk_size, bytes), "write");
+  power_.Elsewhere(true);
+  const Status s = device.Write(index * options_.chunk_size, bytes);
+  power_.Elsewhere(false);
+  return Check(s, "write");
+}
+
+bool Simulation::FlushDevice(BlockDevice& device) {
+  power_.Elsewhere(true);
+  const Status s = device.Flush();
+  power_.Elsewhere(false);
+  return Check(s, "flush");
 }
 
 // ---- the kernel's part
@@ -153,7 +163,7 @@ bool Simulation::WriteSnapshot() {
       return false;
     }
     staged_[*snapshot].contents[chunk] = value;
-    if (!Check(store_device_.Flush(), "flush")) return false;
+    if (!FlushDevice(store_device_)) return false;
     committed_ = staged_;
     return true;
   }
@@ -199,7 +209,7 @@ std::optional<Epoch> Simulation::PickSnapshot() {
 bool Simulation::CreateSnapshot() {
   if (staged_.size() >= options_.max_snapshots) return DeleteSnapshot();
   // The barrier: nothing in flight, the origin flushed.
-  if (!CommitAll() || !Check(origin_.Flush(), "flush")) return false;
+  if (!CommitAll() || !FlushDevice(origin_)) return false;
   Tag tag = static_cast<Tag>(Random(1000));
   while (store_->Find(tag) != nullptr) ++tag;
   auto epoch = store_->Create(tag, 1);
@@ -262,8 +272,30 @@ bool Simulation::RestartServer() {
   // Killed: what was staged is gone from memory, what was written is not.
   store_.reset();
   staged_ = committed_;
-  if (!OpenStore()) return false;
-  // The kernel says HELLO, reports again what was not answered, and gives back the rest.
+  return OpenStore() && Relink();
+}
+
+bool Simulation::RecoverFromKill() {
+  store_.reset();
+  power_.On();
+  if (!OpenStore() || !CheckSound()) return false;
+  // No bit outlives a snapshot that the kernel did not see made.
+  std::fill(copied_.begin(), copied_.end(), false);
+  std::string first;
+  std::string second;
+  if (Matches(committed_, &first)) {
+    staged_ = committed_;
+    return true;
+  }
+  if (!Matches(staged_, &second))
+    return Bad("after a kill: not as at the last commit (" + first +
+               ") nor as at the one under way (" + second + ")");
+  committed_ = staged_;
+  return true;
+}
+
+// HELLO: it reports again what was not answered, and gives back the rest.
+bool Simulation::Relink() {
   const std::vector<Report> again = std::move(reports_);
   reports_.clear();
   for (const Report& report : again) {

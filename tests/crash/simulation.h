@@ -39,6 +39,11 @@ class Simulation {
   bool StepOnce();
   // After the power went: what survived, recovery, and comparison.
   bool RecoverFromPowerCut();
+  // After the server was killed in the midst of something: starts it again and
+  // takes what it finds for committed: it may tell anybody.
+  bool RecoverFromKill();
+  // The kernel links to a server that has started.
+  bool Relink();
   // Kills the server and starts it again; the kernel goes on.
   bool RestartServer();
   // Compares every snapshot with the model.
@@ -80,6 +85,7 @@ class Simulation {
   bool MakeSpace();
   bool ReadChunk(BlockDevice& device, uint64_t index, uint64_t* value);
   bool WriteChunk(BlockDevice& device, uint64_t index, uint64_t value);
+  bool FlushDevice(BlockDevice& device);
   std::optional<Epoch> PickSnapshot();
   bool ContentsOf(Epoch snapshot, Contents* out);
   bool AdoptTorn();

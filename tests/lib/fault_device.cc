@@ -18,6 +18,7 @@ Status FaultDevice::Read(uint64_t offset, std::span<std::byte> out) {
 Status FaultDevice::Write(uint64_t offset, std::span<const std::byte> data) {
   if (offset > now_.size() || data.size() > now_.size() - offset || offset % kSector != 0)
     return Fail(EIO, name_ + ": bad write");
+  if (!power_.Act()) return Fail(EIO, name_ + ": no power");
   const bool before = power_.off();
   const bool done = power_.Write();
   if (before) return Fail(EIO, name_ + ": no power");
@@ -32,7 +33,7 @@ Status FaultDevice::Write(uint64_t offset, std::span<const std::byte> data) {
 }
 
 Status FaultDevice::Flush() {
-  if (power_.off()) return Fail(EIO, name_ + ": no power");
+  if (power_.off() || !power_.Act()) return Fail(EIO, name_ + ": no power");
   for (const auto& [sector, writes] : cached_)
     std::memcpy(durable_.data() + sector * kSector, writes.back().data(), kSector);
   cached_.clear();

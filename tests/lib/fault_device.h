@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-// A disk with a volatile write cache, and the switch that cuts its power.
+// A disk with a volatile write cache, and the switch that cuts its power, or
+// kills the program that uses it.
 //
 // What was written since the last flush may, after a cut, be there or not: each
 // 512-byte sector comes out as it was at the last flush or as any of the writes
-// since then left it, independently of every other.
+// since then left it, independently of every other.  Who kills only the
+// program finds everything that it had written, flushed or not.
 #ifndef DDSNAP_TESTS_LIB_FAULT_DEVICE_H_
 #define DDSNAP_TESTS_LIB_FAULT_DEVICE_H_
 
@@ -22,8 +24,21 @@ class PowerSwitch {
  public:
   // The write number `at` (from 0) does not complete, and nothing after it.
   void CutAt(uint64_t at) { cut_at_ = at; }
+  // The program under test does not come to do its write or flush number `at`
+  // (from 0), nor anything after it.
+  void KillAt(uint64_t at) { kill_at_ = at; }
   [[nodiscard]] bool off() const { return off_; }
   [[nodiscard]] uint64_t writes() const { return writes_; }
+  [[nodiscard]] uint64_t acts() const { return acts_; }
+  // What is done meanwhile is not the program's.
+  void Elsewhere(bool yes) { elsewhere_ = yes; }
+  // Before a write or flush; false if the program is dead.
+  bool Act() {
+    if (elsewhere_) return true;
+    if (!off_ && acts_ == kill_at_) off_ = true;
+    if (!off_) ++acts_;
+    return !off_;
+  }
   // Counts a write; false once the power is off.
   bool Write() {
     if (!off_ && writes_ == cut_at_) off_ = true;
@@ -33,12 +48,16 @@ class PowerSwitch {
   void On() {
     off_ = false;
     cut_at_ = ~uint64_t{0};
+    kill_at_ = ~uint64_t{0};
   }
 
  private:
   uint64_t cut_at_ = ~uint64_t{0};
+  uint64_t kill_at_ = ~uint64_t{0};
   uint64_t writes_ = 0;
+  uint64_t acts_ = 0;
   bool off_ = false;
+  bool elsewhere_ = false;
 };
 
 class FaultDevice : public BlockDevice {
