@@ -111,4 +111,41 @@ Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
   }
 }
 
+namespace {
+
+// Runs the task and waits for the udev rules that it sets off, if udev is there.
+Status RunAndSettle(dm_task* task, const std::string& what) {
+  uint32_t cookie = 0;
+  if (!dm_task_set_cookie(task, &cookie, 0)) return FailErrno(ENOMEM, what + ": udev cookie");
+  Status s = RunTask(task, what);
+  // Also after a failure: it gives the cookie back.
+  if (!dm_udev_wait(cookie) && s) s = Fail(EIO, what + ": udev did not finish");
+  return s;
+}
+
+}  // namespace
+
+Status CreateDevice(const NewDevice& device) {
+  if (Status s = CheckControl(); !s) return s;
+  Task task = NewTask(DM_DEVICE_CREATE);
+  if (!task || !dm_task_set_name(task.get(), device.name.c_str()) ||
+      (!device.uuid.empty() && !dm_task_set_uuid(task.get(), device.uuid.c_str())) ||
+      (device.read_only && !dm_task_set_ro(task.get())) ||
+      !dm_task_add_target(task.get(), 0, device.sectors, device.target.c_str(),
+                          device.params.c_str()) ||
+      !dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_CREATE)) {
+    return FailErrno(ENOMEM, device.name);
+  }
+  return RunAndSettle(task.get(), device.name + ": create");
+}
+
+Status RemoveDevice(const std::string& name) {
+  if (Status s = CheckControl(); !s) return s;
+  Task task = NewTask(DM_DEVICE_REMOVE);
+  if (!task || !dm_task_set_name(task.get(), name.c_str()) || !dm_task_retry_remove(task.get())) {
+    return FailErrno(ENOMEM, name);
+  }
+  return RunAndSettle(task.get(), name + ": remove");
+}
+
 }  // namespace ddsnap::dm

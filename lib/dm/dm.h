@@ -35,6 +35,24 @@ struct DdsnapDevice {
 // All of this machine.  ENOENT, ENODEV or EACCES where there is no device-mapper for us.
 [[nodiscard]] Result<std::vector<DdsnapDevice>> ListDdsnapDevices();
 
+// A device to be, of one target.
+struct NewDevice {
+  std::string name;
+  std::string uuid;  // for udev rules; unique, or empty
+  uint64_t sectors = 0;
+  std::string target;
+  std::string params;
+  bool read_only = false;
+};
+
+// Makes the device and waits until udev has made its names.  EEXIST (as EBUSY
+// from older kernels) if the name or UUID is taken.  A constructor that fails
+// leaves no device behind.
+[[nodiscard]] Status CreateDevice(const NewDevice& device);
+// Removes it and waits for udev.  ENXIO if there is none; EBUSY if somebody
+// has it open, after trying for some seconds: udev itself may have it.
+[[nodiscard]] Status RemoveDevice(const std::string& name);
+
 }  // namespace ddsnap::dm
 
 #endif  // DDSNAP_DM_DM_H_
