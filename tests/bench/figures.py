@@ -119,8 +119,8 @@ def verdicts(samples):
             ]
             if not ratios:
                 continue
-            a, b = median(ours.values()), median(theirs.values())
-            ratio = b / a if goal.lower_is_better else a / b
+            # Of neighbours in time: what the machine does meanwhile meets both.
+            ratio = median(ratios)
             out.append(Verdict(goal.row, goal.work, chunk, goal.ours, goal.theirs, goal.target, ratio,
                                *quartiles(ratios), len(ratios), ratio >= goal.target))  # fmt: skip
     return out

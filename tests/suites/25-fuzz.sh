@@ -25,18 +25,37 @@ mapfile -t seeders < <(programs seed)
 [ ${#fuzzers[@]} -gt 0 ] || { echo "no fuzz targets"; exit 1; }
 make -j2 "${fuzzers[@]}" "${seeders[@]}"
 
-for fuzzer in "${fuzzers[@]}"; do
-	name=${fuzzer##*/fuzz_}
-	found=corpus/$name            # what was found before helps, and stays
-	seeds=seeds/$name
+fuzz() {
+	local name=${1##*/fuzz_}
+	local found=corpus/$name seeds=seeds/$name	# what was found before helps, and stays
 	rm -rf "$seeds"
-	mkdir -p "$found" "$seeds" artifacts
+	mkdir -p "$found" "$seeds"
 	[ ! -d "$top/tests/fuzz/corpus/$name" ] || cp "$top/tests/fuzz/corpus/$name"/* "$seeds"
 	[ ! -x "tests/fuzz/seed_$name" ] || "tests/fuzz/seed_$name" "$seeds"
-	[ -z "${ZUMASTOR_SOAK:-}" ] && rm -rf "$found" && mkdir -p "$found"
+	[ -n "${ZUMASTOR_SOAK:-}" ] || { rm -rf "$found" && mkdir -p "$found"; }
 	echo "== $name: $(find "$seeds" -type f | wc -l) seeds"
-	"$fuzzer" -runs="$runs" -max_total_time="$seconds" -seed="$seed" -timeout=20 \
+	"$1" -runs="$runs" -max_total_time="$seconds" -seed="$seed" -timeout=20 \
 		-rss_limit_mb=2048 -artifact_prefix="artifacts/$name-" -print_final_stats=1 \
 		-verbosity=0 "$found" "$seeds" ||
-		{ echo "fuzz_$name found something; the input is $PWD/artifacts/$name-*"; exit 1; }
+		{ echo "fuzz_$name found something; the input is $PWD/artifacts/$name-*"; return 1; }
+}
+
+rm -rf logs
+mkdir -p artifacts logs
+for fuzzer in "${fuzzers[@]}"; do
+	[ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n || true
+	log=logs/${fuzzer##*/fuzz_}
+	{ fuzz "$fuzzer" >"$log" 2>&1 && touch "$log.passed"; } &
 done
+wait
+rc=0
+for fuzzer in "${fuzzers[@]}"; do
+	log=logs/${fuzzer##*/fuzz_}
+	[ -e "$log.passed" ] || rc=1
+	[ ! -e "$log.passed" ] || cat "$log"
+done
+for fuzzer in "${fuzzers[@]}"; do	# at the end, where it is seen
+	log=logs/${fuzzer##*/fuzz_}
+	[ -e "$log.passed" ] || cat "$log"
+done
+exit $rc

@@ -432,6 +432,46 @@ def test_flaky_store():
     sh("dmsetup", "remove", "--retry", "flaky")
 
 
+def test_flaky_origin():
+    """dm-flakey below the origin: who asked is told, nothing else is lost, nothing hangs."""
+    sectors = size_of(ORIGIN)
+    linear("flakyo", ORIGIN, 0, sectors)
+    v = Volume("/dev/mapper/flakyo", STORE, chunk="4k")
+    path = v.add()
+    fill(path, 1, v.sectors)
+    s0 = v.create(0)
+    # A second of errors after each good one.
+    switch("flakyo", "0 %d flakey %s 0 1 1\n" % (sectors, ORIGIN))
+    d = Dev(path)
+    blocks = list(range(v.sectors // 8))
+    random.Random(21).shuffle(blocks)
+    good, bad, created = set(), set(), None
+    end = time.time() + 90
+    while blocks and (len(good) < 50 or len(bad) < 5):
+        assert time.time() < end, "%d writes were good, %d failed" % (len(good), len(bad))
+        i = blocks.pop()
+        try:
+            d.write(i * BLOCK, block(2, i))
+            good.add(i)
+        except OSError as e:
+            assert e.errno == 5, e
+            bad.add(i)
+        if bad and created is None:
+            created = v.tool("create", v.sock, 1, check=False, timeout=100).returncode
+    assert good and bad
+    switch("flakyo", "0 %d linear %s 0\n" % (sectors, ORIGIN))
+    assert v.state(1) == ("ok" if created == 0 else None), (created, v.status())
+    for i in range(v.sectors // 8):
+        seed, number = seed_of(d.read(i * BLOCK, BLOCK))
+        may = {2} if i in good else {1, 2} if i in bad else {1}
+        assert number == i and seed in may, i
+    d.close()
+    read_errors = int(sh("dmsetup", "status", v.dm(-1)).stdout.split()[17])
+    assert unreadable(s0, 1, v.sectors) == 0 or read_errors
+    v.close()
+    sh("dmsetup", "remove", "--retry", "flakyo")
+
+
 def test_origin_error():
     """A sector that cannot be read is lost to the snapshot, alone."""
     first = 4096
