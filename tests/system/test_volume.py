@@ -92,6 +92,17 @@ def test_load_64k_meta_device():
     v.close()
 
 
+def test_load_1m():
+    v = Volume(ORIGIN, STORE, chunk="1M")
+    under_load(v, lambda tag: None, rounds(4, least=3), 31)
+    d = Dev("/dev/mapper/" + v.dm(0))   # a small part of a chunk becomes the snapshot's own
+    d.write(3 * BLOCK, block(7, 3))
+    assert seed_of(d.read(3 * BLOCK, BLOCK)) == (7, 3)
+    assert seed_of(d.read(4 * BLOCK, BLOCK))[1] == 4
+    d.close()
+    v.close()
+
+
 def test_kill_server():
     """kill -9 under full load, some of it between the barrier's messages."""
     v = Volume(ORIGIN, STORE)
