@@ -2,7 +2,10 @@
 // ddsnap-server: serves one snapshot store.
 #include <config.h>
 
+#include <cerrno>
+
 #include "base/log.h"
+#include "base/uuid.h"
 #include "io/daemon.h"
 #include "io/unix_socket.h"
 #include "options.h"
@@ -11,6 +14,13 @@
 using namespace ddsnap;
 
 namespace {
+
+// Device names may have changed hands since the volume was defined.
+Status CheckIdentity(const server::Config& config, const SnapStore& store) {
+  if (!config.expected_uuid || *config.expected_uuid == store.uuid()) return {};
+  return Fail(ESTALE, config.paths.store + ": is the store of volume " + FormatUuid(store.uuid()) +
+                          ", not of " + FormatUuid(*config.expected_uuid));
+}
 
 Status Serve(const server::Options& options) {
   auto daemon = Daemon::Start(options.foreground);
@@ -21,6 +31,7 @@ Status Serve(const server::Options& options) {
   // The lock comes first: the socket of a second server must not replace ours.
   auto volume = server::Volume::Open(options.config.paths, options.config.cache_bytes);
   if (!volume) return Pass(volume);
+  if (Status s = CheckIdentity(options.config, (*volume)->store()); !s) return s;
   auto listener = ListenUnixOrActivated(options.config.socket);
   if (!listener) return Pass(listener);
   server::Server server(*loop, **volume, options.config, std::move(*listener));
@@ -35,9 +46,9 @@ Status Serve(const server::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  LogSetup("ddsnap-server", true);
   auto options = server::ParseOptions(argc, argv, PACKAGE_VERSION);
   if (!options) return options.error();
-  LogSetup("ddsnap-server", true);
   if (const Status s = Serve(*options); !s) {
     Log(LOG_ERR, s.error().text);
     return 1;

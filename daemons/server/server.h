@@ -29,6 +29,7 @@ class KernelSession;
 struct Config {
   Volume::Paths paths;
   std::string agent, socket;
+  std::optional<Uuid> expected_uuid;  // that the store must have
   uint64_t cache_bytes = 64 << 20;
   uint64_t wait_ms = 30000;  // for the link, and for the kernel to become quiet
 };

@@ -57,7 +57,7 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
   CLI::App app{program.help, program.name};
   app.require_subcommand(1);
   for (const Command* command : commands) {
-    Declare(app, program, *command, command->name, false, &chosen);
+    Declare(app, program, *command, command->name, command->internal, &chosen);
     for (const std::string& alias : command->aliases) {
       Declare(app, program, *command, alias, true, &chosen);
     }

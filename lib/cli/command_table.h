@@ -31,6 +31,7 @@ struct Command {
   // spelling, before anything is parsed: options are bound to state that the
   // returned action owns (a shared_ptr to a struct of options).
   std::function<Action(CLI::App& app)> declare;
+  bool internal = false;  // for our own units: not listed in the help
 };
 
 struct Program {

@@ -96,6 +96,16 @@ Status SendMessage(const DeviceNumber& device, const std::string& message) {
   return RunTask(task.get(), what);
 }
 
+Result<DeviceNumber> NumberOfName(const std::string& name) {
+  if (Status s = CheckControl(); !s) return Pass(s);
+  Task task = NewTask(DM_DEVICE_INFO);
+  if (!task || !dm_task_set_name(task.get(), name.c_str())) return FailErrno(ENOMEM, name);
+  if (Status s = RunTask(task.get(), name); !s) return Pass(s);
+  dm_info info{};
+  if (!dm_task_get_info(task.get(), &info) || !info.exists) return FailErrno(ENXIO, name);
+  return DeviceNumber{info.major, info.minor};
+}
+
 Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
   if (Status s = CheckControl(); !s) return Pass(s);
   Task task = NewTask(DM_DEVICE_LIST);

@@ -35,6 +35,9 @@ struct DdsnapDevice {
 // All of this machine.  ENOENT, ENODEV or EACCES where there is no device-mapper for us.
 [[nodiscard]] Result<std::vector<DdsnapDevice>> ListDdsnapDevices();
 
+// Of the device with this name.  ENXIO if there is none.
+[[nodiscard]] Result<DeviceNumber> NumberOfName(const std::string& name);
+
 // A device to be, of one target.
 struct NewDevice {
   std::string name;

@@ -14,6 +14,9 @@ namespace ddsnap {
 // device or file at `path` ("ext4", "dos", "LVM2_member"); empty if there is none.
 [[nodiscard]] Result<std::string> FindSignature(const std::string& path);
 
+// The type of the file system there; empty if there is something else or nothing.
+[[nodiscard]] Result<std::string> FindFileSystem(const std::string& path);
+
 }  // namespace ddsnap
 
 #endif  // DDSNAP_IO_SIGNATURE_H_

@@ -65,6 +65,11 @@ class Assigner {
       config_.uuid = entry.value;
       return nullptr;
     }
+    if (entry.key == "Late") {
+      config_.late = entry.value == "yes" || entry.value == "true" || entry.value == "1";
+      const bool no = entry.value == "no" || entry.value == "false" || entry.value == "0";
+      return config_.late || no ? nullptr : "yes or no";
+    }
     std::string* device = entry.key == "Origin"     ? &config_.origin
                           : entry.key == "Store"    ? &config_.store
                           : entry.key == "Metadata" ? &config_.metadata
@@ -147,7 +152,7 @@ std::string ServerSocket(std::string_view volume) {
 Status CheckVolumeName(std::string_view name) {
   static constexpr std::string_view kLetters =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-  const bool good = !name.empty() && name.size() <= kMaxName &&
+  const bool good = !name.empty() && name != "by-uuid" && name.size() <= kMaxName &&
                     kLetters.find(name.front()) != std::string_view::npos &&
                     std::ranges::all_of(name, [](char c) {
                       return c == '.' || c == '-' || kLetters.find(c) != std::string_view::npos;

@@ -30,12 +30,15 @@ struct VolumeConfig {
   std::string store;
   std::string metadata;  // empty: in the store
   std::string uuid;      // of the store; empty: not known yet
+  bool late = false;     // its devices come up after local file systems
   std::string mountpoint;  // empty: the administrator's affair
   std::string mount_options;
   std::vector<Rotation> rotations;  // in the order hourly to custom
   std::string random_delay;         // of scheduled snapshots; systemd.time(7)
   std::vector<std::string> warnings;  // "FILE: line N: unknown setting ..."
 };
+
+inline constexpr char kAgentSocket[] = "/run/zumastor/agent";
 
 // "zumastor-NAME", "zumastor-NAME@TAG": in device-mapper.
 [[nodiscard]] std::string OriginDmName(std::string_view volume);
@@ -48,7 +51,8 @@ struct VolumeConfig {
 
 // EINVAL: not 1 to 64 letters, digits, '_', '.' and '-', or not beginning
 // with a letter, digit or '_'.  Such names need no quoting anywhere: not in
-// units, udev rules, device-mapper or paths.
+// units, udev rules, device-mapper or paths.  "by-uuid" is taken: volumes have
+// names in /dev/zumastor/by-uuid as well.
 [[nodiscard]] Status CheckVolumeName(std::string_view name);
 
 class ConfigFolder {

@@ -32,8 +32,9 @@ layer lib/repl base io store wire repl
 layer lib/dm base dm
 layer lib/cli base cli
 layer lib/volume base volume
-layer daemons base io store wire repl dm cli agent server
-layer tools base io store wire repl dm cli volume tools
+layer lib/host base io host
+layer daemons base io store wire repl dm cli volume agent server
+layer tools base io store wire repl dm cli host volume tools
 
 # The uapi header has one reader in user space, and the kernel includes nothing of lib.
 while IFS= read -r f; do

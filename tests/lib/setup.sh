@@ -6,7 +6,7 @@ set -eu
 packages=(
 	# the packages
 	autoconf automake g++ make pkg-config libsystemd-dev libudev-dev libdevmapper-dev
-	libcli11-dev nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev check
+	libcli11-dev nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev libmount-dev check
 	dpkg-dev debhelper dh-dkms systemd git ca-certificates
 	# virtual machines
 	mmdebstrap qemu-system-x86 socat python3 e2fsprogs

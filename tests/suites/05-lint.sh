@@ -14,7 +14,7 @@ while IFS= read -r f; do
 done < <(sources_list '*.c' '*.h' '*.cc' '*.sh' '*.py' 'Makefile.am' '*/Makemodule.am')
 
 # Every header compiles alone.
-flags=$(pkg-config --cflags libsystemd libudev devmapper libzstd libcrypto libisal blkid)
+flags=$(pkg-config --cflags libsystemd libudev devmapper libzstd libcrypto libisal blkid mount)
 while IFS= read -r h; do
 	# shellcheck disable=SC2086 # flags are words
 	g++ -std=gnu++23 -fsyntax-only -Ilib -Ikernel/uapi $flags -x c++ "$h" || { echo "$h: does not compile alone"; rc=1; }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+// Which scheduled snapshots are due, and which have had their time.
+//
+// Thread rule: pure functions.
+#ifndef DDSNAP_VOLUME_ROTATION_H_
+#define DDSNAP_VOLUME_ROTATION_H_
+
+#include <ctime>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/chunk.h"
+#include "volume/records.h"
+#include "volume/volume_config.h"
+
+namespace ddsnap {
+
+// Whether a rotation with a name ("hourly" ... "monthly") is due at `now`: the
+// hour, day, week (from Monday) or month of local time is another one than at
+// `last`, or there was none.  A clock that was set back makes nothing due.
+[[nodiscard]] bool IsDue(const std::string& rotation, std::optional<time_t> last, time_t now);
+
+// Takes away, in `records`, the rotation's name from all but the newest `keep`
+// of `usable`, which is in order of creation.  Returns the snapshots that are in
+// no rotation any more; those that never were in one are not touched.
+[[nodiscard]] std::vector<Tag> Expire(const Rotation& rotation, const std::vector<Tag>& usable,
+                                      Records* records);
+
+// "hourly.0": the snapshot of each link's name, newest first for each rotation.
+[[nodiscard]] std::vector<std::pair<std::string, Tag>> RotationLinks(
+    const std::vector<Tag>& usable, const Records& records);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_VOLUME_ROTATION_H_

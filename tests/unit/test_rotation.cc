@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <cstdlib>
+#include <ctime>
+
+#include "lib/temp_folder.h"
+#include "unit.h"
+#include "volume/records.h"
+#include "volume/rotation.h"
+#include "volume/unit_name.h"
+
+using namespace ddsnap;
+using ddsnap::test::TempFolder;
+
+namespace {
+
+// Local time of Berlin, which has summer time; "YYYY-MM-DD hh:mm" in UTC.
+time_t Utc(const char* text) {
+  ::setenv("TZ", "Europe/Berlin", 1);
+  ::tzset();
+  tm parts{};
+  ck_assert_ptr_nonnull(::strptime(text, "%Y-%m-%d %H:%M", &parts));
+  return ::timegm(&parts);
+}
+
+bool Due(const char* rotation, const char* last, const char* now) {
+  return IsDue(rotation, Utc(last), Utc(now));
+}
+
+}  // namespace
+
+START_TEST(a_period_has_one_snapshot) {
+  ck_assert(IsDue("hourly", std::nullopt, Utc("2026-11-24 10:00")));
+  ck_assert(!Due("hourly", "2026-11-24 10:00", "2026-11-24 10:59"));
+  ck_assert(Due("hourly", "2026-11-24 10:59", "2026-11-24 11:00"));
+  // Midnight in Berlin is 23:00 UTC.
+  ck_assert(!Due("daily", "2026-11-23 23:00", "2026-11-24 22:59"));
+  ck_assert(Due("daily", "2026-11-24 22:59", "2026-11-24 23:00"));
+  // 2026-11-23 is a Monday.
+  ck_assert(!Due("weekly", "2026-11-22 23:00", "2026-11-29 22:59"));
+  ck_assert(Due("weekly", "2026-11-22 22:59", "2026-11-22 23:00"));
+  ck_assert(!Due("weekly", "2026-12-28 12:00", "2027-01-01 12:00"));
+  ck_assert(!Due("monthly", "2026-10-31 23:00", "2026-11-30 22:59"));
+  ck_assert(Due("monthly", "2026-10-31 22:59", "2026-10-31 23:00"));
+  ck_assert(Due("monthly", "2025-11-24 10:00", "2026-11-24 10:00"));
+}
+END_TEST
+
+START_TEST(a_clock_set_back_makes_nothing_due) {
+  for (const char* rotation : {"hourly", "daily", "weekly", "monthly"})
+    ck_assert(!Due(rotation, "2026-11-24 10:00", "2025-01-01 00:00"));
+}
+END_TEST
+
+START_TEST(the_hour_that_winter_time_repeats_is_two) {
+  // 2026-10-25 02:30 in Berlin, twice.
+  ck_assert(Due("hourly", "2026-10-25 00:30", "2026-10-25 01:30"));
+  ck_assert(!Due("daily", "2026-10-25 00:30", "2026-10-25 01:30"));
+}
+END_TEST
+
+START_TEST(as_many_are_kept_as_asked) {
+  Records records;
+  for (const Tag tag : {2u, 3u, 5u, 7u, 8u}) records.snapshots[tag].rotations = {"hourly"};
+  records.snapshots[3].rotations.emplace_back("daily");
+  const std::vector<Tag> usable = {1, 2, 3, 5, 7, 8};  // 1 was made by hand
+  const auto gone = Expire({"hourly", "hourly", 2}, usable, &records);
+  ck_assert(gone == (std::vector<Tag>{2, 5}));
+  ck_assert(records.snapshots[3].rotations == std::vector<std::string>{"daily"});
+  ck_assert(records.snapshots[5].rotations.empty());
+  ck_assert(Expire({"hourly", "hourly", 2}, usable, &records).empty());
+  const auto links = RotationLinks(usable, records);
+  ck_assert(links == (std::vector<std::pair<std::string, Tag>>{
+                         {"hourly.0", 8}, {"hourly.1", 7}, {"daily.0", 3}}));
+}
+END_TEST
+
+START_TEST(records_come_back) {
+  const TempFolder folder;
+  const RecordFolder records(folder.path());
+  auto none = records.Load("vol", "u1");
+  CK_OK(none);
+  ck_assert(none->uuid == "u1" && none->snapshots.empty() && none->next_tag == 0);
+  none->next_tag = 7;
+  none->snapshots[6] = {{"hourly", "daily"}};
+  none->last_run["hourly"] = 1234;
+  none->jobs["snapshot"] = {99, "went wrong"};
+  CK_OK(records.Save("vol", *none));
+  auto back = records.Load("vol", "u1");
+  CK_OK(back);
+  ck_assert_uint_eq(back->next_tag, 7);
+  ck_assert(back->snapshots.at(6).rotations == (std::vector<std::string>{"hourly", "daily"}));
+  ck_assert_int_eq(back->last_run.at("hourly"), 1234);
+  ck_assert(back->jobs.at("snapshot").error == "went wrong");
+  // They are of one store: another's begin anew.
+  auto other = records.Load("vol", "u2");
+  CK_OK(other);
+  ck_assert(other->snapshots.empty());
+  CK_OK(records.Remove("vol"));
+  CK_OK(records.Remove("vol"));
+}
+END_TEST
+
+START_TEST(damaged_records_are_an_error) {
+  const TempFolder folder;
+  const RecordFolder records(folder.path());
+  CK_OK(records.Save("vol", {}));
+  for (const char* text : {"", "{", "[]", "{\"uuid\":1}", "{\"uuid\":\"\",\"next_tag\":\"x\"}"}) {
+    CK_OK(WriteWholeFile(folder.path() + "/volumes/vol.json", text));
+    auto loaded = records.Load("vol", "");
+    ck_assert_msg(!loaded && loaded.error().code == EBADMSG, "%s was taken", text);
+  }
+}
+END_TEST
+
+START_TEST(paths_become_unit_names) {
+  ck_assert(EscapeUnitPath("/dev/zumastor/a-b") == "dev-zumastor-a\\x2db");
+  ck_assert(EscapeUnitPath("/") == "-");
+  ck_assert(EscapeUnitPath("//srv///x/") == "srv-x");
+  ck_assert(EscapeUnitPath("/.hidden/a.b") == "\\x2ehidden-a.b");
+  ck_assert(EscapeUnitPath("/dev/zumastor/v@3") == "dev-zumastor-v\\x403");
+  ck_assert(EscapeUnitPath("/mnt/\xc3\xa4") == "mnt-\\xc3\\xa4");
+}
+END_TEST
+
+UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due,
+          the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, records_come_back,
+          damaged_records_are_an_error, paths_become_unit_names)

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+// zumastor delete NAME TAG...
+#include <memory>
+
+#include "cli/options.h"
+#include "commands.h"
+#include "live_volume.h"
+#include "snapshot_mounts.h"
+
+namespace ddsnap {
+namespace {
+
+struct Options {
+  std::string name;
+  std::vector<std::string> tags;
+};
+
+Result<int> Run(const Options& options) {
+  std::vector<Tag> tags;
+  for (const std::string& text : options.tags) {
+    auto tag = ParseTag(text);
+    if (!tag) return Pass(tag);
+    tags.push_back(*tag);
+  }
+  auto volume = LiveVolume::Open(options.name);
+  if (!volume) return Pass(volume);
+  if (Status s = volume->RequireUp(); !s) return Pass(s);
+  for (const Tag tag : tags)
+    if (Status s = volume->DeleteSnapshot(tag); !s) return Pass(s);
+  auto left = volume->Snapshots();
+  if (!left) return Pass(left);
+  if (Status s = SyncSnapshotMounts(*volume, *left); !s) return Pass(s);
+  return 0;
+}
+
+Action Declare(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("NAME", options->name, "the volume")->required();
+  app.add_option("TAG", options->tags, "snapshots")->required();
+  return [options] { return Run(*options); };
+}
+
+}  // namespace
+
+const Command kDelete = {"delete", {}, "delete snapshots", Declare};
+
+}  // namespace ddsnap

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+// zumastor forget NAME
+#include <memory>
+
+#include "commands.h"
+#include "host/device_names.h"
+#include "io/device_number.h"
+#include "report.h"
+#include "service_manager.h"
+#include "stop_volume.h"
+#include "volume/records.h"
+#include "volume_lock.h"
+
+namespace ddsnap {
+namespace {
+
+constexpr uint64_t kUdevWaitMs = 10000;
+
+Result<int> Run(const std::string& name) {
+  auto lock = CommandLock::OfConfiguration();
+  if (!lock) return Pass(lock);
+  const ConfigFolder folder = ConfigFolder::Default();
+  // Also a file that cannot be meant can be forgotten, if nothing of it is up.
+  auto config = folder.Load(name);
+  if (!config && config.error().code == ENOENT) return Pass(config);
+  if (config)
+    if (Status s = StopVolume(*config); !s) return Pass(s);
+  if (Status s = Systemctl("disable", {VolumeUnit(name)}); !s) Warn(s.error().text);
+  if (Status s = Systemctl("stop", {ServerSocketUnit(name)}); !s) Warn(s.error().text);
+  if (Status s = folder.Remove(name); !s) return Pass(s);
+  if (Status s = RecordFolder::Default().Remove(name); !s) Warn(s.error().text);
+  if (Status s = Systemctl("daemon-reload", {}); !s) Warn(s.error().text);
+  if (!config) return 0;
+  // They are plain devices again, with the names that follow from their contents.
+  for (const std::string* device : {&config->origin, &config->store, &config->metadata}) {
+    auto number = NumberOf(*device);
+    if (!number) continue;
+    if (Status s = Retrigger(*number, kUdevWaitMs); !s) Warn(s.error().text);
+  }
+  return 0;
+}
+
+Action Declare(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  app.add_option("NAME", *name, "the volume")->required();
+  return [name] { return Run(*name); };
+}
+
+}  // namespace
+
+const Command kForget = {
+    "forget", {}, "take a volume down and forget it; its origin is a plain device again", Declare};
+
+}  // namespace ddsnap

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+// zumastor start NAME, zumastor stop NAME
+#include <memory>
+
+#include "commands.h"
+#include "service_manager.h"
+#include "stop_volume.h"
+
+namespace ddsnap {
+namespace {
+
+Status StartVolume(const VolumeConfig& config) {
+  return Systemctl("start", {VolumeUnit(config.name)});
+}
+
+Action DeclareStep(CLI::App& app, Status (*step)(const VolumeConfig&)) {
+  auto name = std::make_shared<std::string>();
+  app.add_option("NAME", *name, "the volume")->required();
+  return [name, step]() -> Result<int> {
+    auto config = ConfigFolder::Default().Load(*name);
+    if (!config) return Pass(config);
+    if (Status s = step(*config); !s) return Pass(s);
+    return 0;
+  };
+}
+
+}  // namespace
+
+const Command kStart = {
+    "start", {}, "bring a volume up", [](CLI::App& app) { return DeclareStep(app, StartVolume); }};
+const Command kStop = {
+    "stop", {}, "take a volume down", [](CLI::App& app) { return DeclareStep(app, StopVolume); }};
+
+}  // namespace ddsnap

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "live_volume.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "cli/options.h"
+#include "dm/dm.h"
+#include "host/device_names.h"
+#include "host/mounts.h"
+#include "io/device_number.h"
+#include "report.h"
+#include "service_manager.h"
+#include "snapshot_mounts.h"
+#include "wire/control.h"
+#include "wire/json.h"
+
+namespace ddsnap {
+namespace {
+
+using Json = nlohmann::json;
+
+// Devices that the unit waits for are there already; by hand one may be quicker than udev.
+constexpr uint64_t kDeviceWaitMs = 10000;
+constexpr uint64_t kNameWaitMs = 30000;
+
+std::string Numbers(const DeviceNumber& number) {
+  return std::to_string(number.major) + ":" + std::to_string(number.minor);
+}
+
+// The devices of this volume that device-mapper has.
+Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume) {
+  auto all = dm::ListDdsnapDevices();
+  if (!all) return all;
+  const std::string origin = OriginDmName(volume);
+  std::erase_if(*all, [&](const dm::DdsnapDevice& device) {
+    return device.name != origin && !device.name.starts_with(origin + "@");
+  });
+  return all;
+}
+
+Result<std::vector<LiveSnapshot>> ParseSnapshots(const Json& answer) {
+  std::vector<LiveSnapshot> snapshots;
+  for (const Json& entry : answer.value("snapshots", Json::array())) {
+    auto tag = wire::GetNumber(entry, "tag", 0, kMaxTag);
+    auto created = wire::GetText(entry, "created");
+    auto state = wire::GetText(entry, "state");
+    if (!tag || !created || !state) return Fail(EPROTO, "server's answer is incomplete");
+    if (*state == "deleting") continue;
+    snapshots.push_back({static_cast<Tag>(*tag), *created, *state});
+  }
+  return snapshots;
+}
+
+}  // namespace
+
+Result<Json> AskVolume(const std::string& name, const Json& request) {
+  auto client = ControlClient::Connect(ServerSocket(name));
+  auto answer = client ? client->Call(request) : Result<Json>(std::unexpected(client.error()));
+  if (answer) return answer;
+  // A server that could not start has told the service manager why.
+  const std::string told = UnitProperty(ServerUnit(name), "StatusText");
+  const bool ended = answer.error().code == ECONNRESET || answer.error().code == ECONNREFUSED ||
+                     answer.error().code == EPIPE || answer.error().code == ENOENT;
+  return ended && !told.empty() ? Fail(answer.error().code, name + ": " + told)
+                                : Fail(answer.error().code, name + ": " + answer.error().text);
+}
+
+Result<LiveVolume> LiveVolume::Open(const std::string& name) {
+  auto lock = CommandLock::OfVolume(name);
+  if (!lock) return Pass(lock);
+  auto config = ConfigFolder::Default().Load(name);
+  if (!config) return Pass(config);
+  return LiveVolume(std::move(*config), std::move(*lock));
+}
+
+Result<Json> LiveVolume::Ask(const Json& request) const { return AskVolume(name(), request); }
+
+Result<bool> LiveVolume::IsUp() const {
+  auto devices = DevicesOf(name());
+  if (!devices) return Pass(devices);
+  return std::ranges::any_of(*devices,
+                             [&](const auto& d) { return d.name == OriginDmName(name()); });
+}
+
+Status LiveVolume::RequireUp() const {
+  auto up = IsUp();
+  if (!up) return Pass(up);
+  if (*up) return {};
+  return Fail(ENODEV, name() + ": is not up; zumastor start " + name());
+}
+
+Result<std::vector<LiveSnapshot>> LiveVolume::Snapshots() const {
+  auto answer = Ask({{"verb", "list"}});
+  if (!answer) return Pass(answer);
+  return ParseSnapshots(*answer);
+}
+
+// ---- devices
+
+Status LiveVolume::CreateDevice(const std::string& dm_name, const std::string& path,
+                                std::optional<Tag> tag) const {
+  auto store = NumberOf(config_.store);
+  if (!store) return Pass(store);
+  auto origin = NumberOf(config_.origin);
+  if (!origin) return Pass(origin);
+  Json request = {{"verb", "size"}};
+  if (tag) request["tag"] = *tag;
+  auto answer = Ask(request);
+  if (!answer) return Pass(answer);
+  auto sectors = wire::GetNumber(*answer, "sectors", 1, INT64_MAX);
+  if (!sectors) return Pass(sectors);
+  const std::string tag_text = tag ? std::to_string(*tag) : "-1";
+  const dm::NewDevice device = {
+      .name = dm_name,
+      .uuid = "ZUMASTOR-" + config_.uuid + (tag ? "@" + tag_text : ""),
+      .sectors = static_cast<uint64_t>(*sectors),
+      .target = "ddsnap",
+      .params = Numbers(*store) + " " + Numbers(*origin) + " " + kAgentSocket + " " + tag_text,
+      .read_only = false};
+  if (Status s = dm::CreateDevice(device); !s) return s;
+  auto number = dm::NumberOfName(dm_name);
+  if (!number) return Pass(number);
+  return WaitForName(path, {number->major, number->minor}, kNameWaitMs);
+}
+
+Status LiveVolume::AttachSnapshot(Tag tag) const {
+  const std::string dm_name = SnapshotDmName(name(), tag);
+  if (dm::NumberOfName(dm_name)) return {};
+  Status s = CreateDevice(dm_name, SnapshotPath(name(), tag), tag);
+  if (!s) (void)dm::RemoveDevice(dm_name);
+  return s;
+}
+
+Status LiveVolume::DetachSnapshot(Tag tag) const {
+  const std::string dm_name = SnapshotDmName(name(), tag);
+  auto number = dm::NumberOfName(dm_name);
+  if (!number) return {};
+  if (Status s = UnmountSnapshot(*this, tag); !s) return s;
+  const Status s = dm::RemoveDevice(dm_name);
+  if (s || s.error().code == ENXIO) return {};
+  auto use = DescribeUse("/dev/mapper/" + dm_name);
+  return Fail(s.error().code, SnapshotPath(name(), tag) + ": " +
+                                  (use && !use->empty() ? *use : s.error().text));
+}
+
+Status LiveVolume::DeleteSnapshot(Tag tag) const {
+  if (Status s = DetachSnapshot(tag); !s) return s;
+  auto answer = Ask({{"verb", "delete"}, {"tag", tag}});
+  if (!answer) return Pass(answer);
+  return {};
+}
+
+Status LiveVolume::AttachOrigin() const {
+  const std::string origin = OriginDmName(name());
+  if (dm::NumberOfName(origin)) return {};
+  Status s = CreateDevice(origin, OriginPath(name()), std::nullopt);
+  if (!s) (void)dm::RemoveDevice(origin);
+  return s;
+}
+
+Status LiveVolume::BringUp() {
+  Status s = MakeDevices();
+  // Who failed to come up must not keep the store.
+  if (!s && !dm::NumberOfName(OriginDmName(name()))) (void)StopServer();
+  return s;
+}
+
+// The server has no order of its own: a volume that could not be taken down needs it still.
+Status LiveVolume::StopServer() const { return Systemctl("stop", {ServerUnit(name())}); }
+
+Status LiveVolume::MakeDevices() {
+  for (const std::string* device : {&config_.origin, &config_.store, &config_.metadata})
+    if (!device->empty())
+      if (Status s = WaitForDevice(*device, kDeviceWaitMs); !s) return s;
+  auto listed = Ask({{"verb", "list"}});
+  if (!listed) return Pass(listed);
+  // The server has refused another store than that of the configuration.
+  auto uuid = wire::GetText(*listed, "volume_uuid");
+  if (!uuid) return Pass(uuid);
+  config_.uuid = *uuid;
+  auto snapshots = ParseSnapshots(*listed);
+  if (!snapshots) return Pass(snapshots);
+  if (Status s = AttachOrigin(); !s) return s;
+  // An origin without one of its snapshots is better than none.
+  Status all;
+  for (const LiveSnapshot& snapshot : *snapshots) {
+    if (!snapshot.ok()) continue;
+    if (Status s = AttachSnapshot(snapshot.tag); !s && all) all = s;
+  }
+  if (Status s = SyncSnapshotMounts(*this, *snapshots); !s && all) all = s;
+  if (!all) Warn(all.error().text);
+  return {};
+}
+
+Status LiveVolume::DetachAllSnapshots() const {
+  auto devices = DevicesOf(name());
+  if (!devices) return Pass(devices);
+  Status all;
+  for (const dm::DdsnapDevice& device : *devices) {
+    auto tag = ParseTag(device.tag);
+    if (device.name == OriginDmName(name()) || !tag) continue;
+    if (Status s = DetachSnapshot(*tag); !s && all) all = s;
+  }
+  return all;
+}
+
+Status LiveVolume::TakeDown() {
+  const std::string origin = OriginDmName(name());
+  if (auto number = dm::NumberOfName(origin)) {
+    auto use = DescribeUse("/dev/mapper/" + origin);
+    if (use && !use->empty()) return Fail(EBUSY, OriginPath(name()) + ": " + *use);
+  }
+  if (Status s = DetachAllSnapshots(); !s) return s;
+  const Status s = dm::RemoveDevice(origin);
+  if (!s && s.error().code != ENXIO) return s;
+  if (Status stopped = StopServer(); !stopped) return stopped;
+  return RemoveSnapshotMounts(name());
+}
+
+// ---- records
+
+Result<Records> LiveVolume::LoadRecords() const {
+  return RecordFolder::Default().Load(name(), config_.uuid);
+}
+
+Status LiveVolume::SaveRecords(const Records& records) const {
+  return RecordFolder::Default().Save(name(), records);
+}
+
+}  // namespace ddsnap

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+// A volume that is up, or on its way: its server, its device-mapper devices
+// and its snapshots.
+//
+// Invariant: one process at a time changes a volume's devices, snapshots and
+// records: it holds the volume's lock.
+#ifndef DDSNAP_TOOLS_ZUMASTOR_LIVE_VOLUME_H_
+#define DDSNAP_TOOLS_ZUMASTOR_LIVE_VOLUME_H_
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/chunk.h"
+#include "base/status.h"
+#include "volume/records.h"
+#include "volume/volume_config.h"
+#include "volume_lock.h"
+
+namespace ddsnap {
+
+struct LiveSnapshot {
+  Tag tag = 0;
+  std::string created;  // RFC 3339, UTC
+  std::string state;    // "ok", "given-up", "deleting"
+  [[nodiscard]] bool ok() const { return state == "ok"; }
+};
+
+class LiveVolume {
+ public:
+  // Loads the configuration and takes the lock.  ENOENT: no such volume.
+  [[nodiscard]] static Result<LiveVolume> Open(const std::string& name);
+
+  [[nodiscard]] const VolumeConfig& config() const { return config_; }
+  [[nodiscard]] const std::string& name() const { return config_.name; }
+
+  // Whether its origin's device is there.
+  [[nodiscard]] Result<bool> IsUp() const;
+  // ENODEV, and what to do, if it is not.
+  [[nodiscard]] Status RequireUp() const;
+
+  // Origin and snapshots get their devices; what is there already stays.  A
+  // failure takes the origin's device back if this call made it.
+  [[nodiscard]] Status BringUp();
+  // All devices go, then the server.  EBUSY, with who uses it, if that cannot be; snapshots'
+  // devices may be gone by then, the origin's never is.
+  [[nodiscard]] Status TakeDown();
+
+  // In order of creation, deleted ones left out.
+  [[nodiscard]] Result<std::vector<LiveSnapshot>> Snapshots() const;
+
+  // A device for the snapshot, and its name in /dev/zumastor.
+  [[nodiscard]] Status AttachSnapshot(Tag tag) const;
+  [[nodiscard]] Status DetachSnapshot(Tag tag) const;
+  // Unmounts it, detaches it and has the server forget it.
+  [[nodiscard]] Status DeleteSnapshot(Tag tag) const;
+
+  // Asks the volume's server, and starts it if need be.
+  [[nodiscard]] Result<nlohmann::json> Ask(const nlohmann::json& request) const;
+
+  [[nodiscard]] Result<Records> LoadRecords() const;
+  [[nodiscard]] Status SaveRecords(const Records& records) const;
+
+ private:
+  LiveVolume(VolumeConfig config, CommandLock lock)
+      : config_(std::move(config)), lock_(std::move(lock)) {}
+  [[nodiscard]] Status CreateDevice(const std::string& dm_name, const std::string& path,
+                                    std::optional<Tag> tag) const;
+  [[nodiscard]] Status MakeDevices();
+  [[nodiscard]] Status AttachOrigin() const;
+  [[nodiscard]] Status DetachAllSnapshots() const;
+  [[nodiscard]] Status StopServer() const;
+
+  VolumeConfig config_;
+  CommandLock lock_;
+};
+
+// Asks the server of a volume without the volume's lock: to look, not to change.
+[[nodiscard]] Result<nlohmann::json> AskVolume(const std::string& name,
+                                               const nlohmann::json& request);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_ZUMASTOR_LIVE_VOLUME_H_

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+// zumastor: the tool of named volumes.
+#include <config.h>
+
+#include "base/log.h"
+#include "commands.h"
+
+using namespace ddsnap;
+
+int main(int argc, char** argv) {
+  static const Command* const kCommands[] = {
+      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,    &kStop,     &kSnapshot,    &kDelete,
+      &kList,         &kStatus,         &kBringUp, &kTakeDown, &kRunSchedule, &kThaw,
+  };
+  const Program program = {
+      .name = "zumastor",
+      .help = "Volumes with snapshots: defined once, there after every boot",
+      .version = PACKAGE_VERSION,
+      .groups = {{"define", "volumes and what is done with them"}},
+  };
+  LogSetup("zumastor", false);
+  return RunProgram(program, kCommands, argc, argv);
+}

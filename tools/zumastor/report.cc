@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "report.h"
+
+#include <cstdio>
+
+#include "base/log.h"
+#include "hooks.h"
+
+namespace ddsnap {
+
+void Warn(const std::string& text) {
+  std::fprintf(stderr, "zumastor: warning: %s\n", text.c_str());
+}
+
+void ReportEvent(const std::string& volume, const std::string& event, const std::string& text) {
+  Log(LOG_WARNING, volume + ": " + text, {{"ZUMASTOR_EVENT", event}, {"ZUMASTOR_VOLUME", volume}});
+  for (const Error& failed : RunHooks("event", {{"ZUMASTOR_VOLUME", volume},
+                                                {"ZUMASTOR_EVENT", event},
+                                                {"ZUMASTOR_TEXT", text}}))
+    Warn(failed.text);
+}
+
+}  // namespace ddsnap

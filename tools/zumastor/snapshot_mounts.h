@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+// Snapshots as folders: /run/zumastor/snapshot/NAME/YYYY.MM.DD-HH.MM.SS (UTC), mounted
+// read-only when somebody looks, and links ROTATION.N to them, 0 the newest.
+#ifndef DDSNAP_TOOLS_ZUMASTOR_SNAPSHOT_MOUNTS_H_
+#define DDSNAP_TOOLS_ZUMASTOR_SNAPSHOT_MOUNTS_H_
+
+#include <string>
+#include <vector>
+
+#include "base/chunk.h"
+#include "base/status.h"
+
+namespace ddsnap {
+
+class LiveVolume;
+struct LiveSnapshot;
+
+// "2026.11.24-07.30.00" of "2026-11-24T07:30:00Z".
+[[nodiscard]] std::string FolderName(const std::string& created);
+
+// Makes folders, automounts and links what they should be for these snapshots.
+[[nodiscard]] Status SyncSnapshotMounts(const LiveVolume& volume,
+                                        const std::vector<LiveSnapshot>& snapshots);
+
+// The folder of one snapshot, if it has one, is unmounted and removed.  EBUSY if it is in use.
+[[nodiscard]] Status UnmountSnapshot(const LiveVolume& volume, Tag tag);
+
+// Removes what is left of a volume that is down.
+[[nodiscard]] Status RemoveSnapshotMounts(const std::string& volume);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_ZUMASTOR_SNAPSHOT_MOUNTS_H_
