@@ -179,7 +179,7 @@ Result<VolumeConfig> ReadConfig(const std::string& volume, const IniFile& file) 
   }
   if (config.origin.empty()) return Fail(EINVAL, file.name() + ": no Origin in [Volume]");
   if (config.store.empty()) return Fail(EINVAL, file.name() + ": no Store in [Volume]");
-  std::ranges::stable_sort(config.rotations, {}, RankOf);
+  std::ranges::sort(config.rotations, {}, RankOf);
   return config;
 }
 

@@ -19,8 +19,9 @@
 #   vm_scratch SIZE NAME...   makes empty disk files in $VM_DIR, prints paths
 #
 # Every machine has a folder $VM_DIR/NAME with pid, port and console.log.
-# VM_MEM, VM_CPUS and VM_APPEND (kernel arguments) may be set, and VM_INIT=quick
-# for a machine without systemd that boots in half the time.
+# VM_MEM, VM_CPUS and VM_APPEND (kernel arguments) may be set, VM_INIT=quick
+# for a machine without systemd that boots in half the time, and VM_KEEP=1 for
+# one that keeps what it writes to DISK.
 
 VM_DIR=${VM_DIR:-$(mktemp -d "${TMPDIR:-/var/tmp}/zumastor-vm.XXXXXX")}
 # shellcheck source=tests/lib/vm_image.sh
@@ -64,7 +65,7 @@ print(s.getsockname()[1])'
 
 vm_boot() {
 	local name=$1 disk=$2 dir=$VM_DIR/$1 port accel file serial n=0 args=()
-	local append="systemd.show_status=0 ${VM_APPEND:-}"
+	local snapshot=off append="systemd.show_status=0 ${VM_APPEND:-}"
 	shift 2
 	vm_alive "$name" && { echo "vm_boot: $name runs already" >&2; return 1; }
 	mkdir -p "$dir"
@@ -76,6 +77,7 @@ vm_boot() {
 		args+=(-drive "file=$file,format=raw,if=none,id=d$n,cache=${VM_CACHE:-unsafe},discard=unmap"
 			-device "virtio-blk-pci,drive=d$n,serial=$serial")
 	done
+	[ -z "${VM_KEEP:-}" ] && snapshot=on
 	[ "${VM_INIT:-}" = quick ] && append="$append init=/usr/local/sbin/vm-init"
 	port=$(vm_free_port)
 	echo "$port" >"$dir/port"
@@ -85,7 +87,7 @@ vm_boot() {
 		-kernel "$disk.kernel" -initrd "$disk.initrd" \
 		-append "root=LABEL=root ro console=ttyS0 quiet loglevel=6 panic=-1 oops=panic net.ifnames=0 $append" \
 		-chardev "file,id=con,path=$dir/console.log,append=on" -serial chardev:con \
-		-drive "file=$disk,format=raw,if=none,id=root,snapshot=on,cache=unsafe" \
+		-drive "file=$disk,format=raw,if=none,id=root,snapshot=$snapshot,cache=unsafe" \
 		-device virtio-blk-pci,drive=root,serial=root "${args[@]}" \
 		-device virtio-rng-pci \
 		-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:2222" \

@@ -48,7 +48,8 @@ void FindProblems(const std::string& name, Json* report) {
     if (snapshot.value("state", "") == "given-up")
       AddProblem(report, "snapshot " + snapshot.at("tag").dump() + " was given up",
                  "zumastor delete " + name + " " + snapshot.at("tag").dump());
-  for (const auto& [job, record] : report->value("jobs", Json::object()).items())
+  const Json jobs = report->value("jobs", Json::object());
+  for (const auto& [job, record] : jobs.items())
     if (const std::string error = record.value("error", ""); !error.empty())
       AddProblem(report, "the last " + job + " job failed: " + error,
                  "journalctl -u 'zumastor-" + job + "@" + name + "'");
