@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 import time
+import traceback
 
 MAGIC = 0x70736464
 (IDENTIFY, NEED_SERVER, IDENTIFIED, REFUSED) = (1, 2, 3, 4)
@@ -165,6 +166,7 @@ class FakeServer(threading.Thread):
             self.link.close()
         self.link = None
         self.link_up.clear()
+        self.ready.clear()       # READY of a link that is gone says nothing
         self.out = b""
         self.buf = b""
         self.delayed = []
@@ -173,12 +175,12 @@ class FakeServer(threading.Thread):
         while not self.stop:
             try:
                 self.step()
-            except Exception as e:   # a test must see it
-                import traceback
+            except Exception:        # a test must see it
                 self.errors.append(traceback.format_exc())
+                print(self.errors[-1], flush=True)
                 with self.lock:
                     self.close_link()
-                time.sleep(0.1)
+                    self.link_allowed = False
         self.close_link()
         self.listener.close()
         for a in list(self.agents):

@@ -6,6 +6,7 @@ Runs as root on a kernel where dm-ddsnap is loaded:
     test_target.py ORIGIN_DEV STORE_DEV [TEST...]
 Prints TAP.  Each test begins with fresh devices.
 """
+import faulthandler
 import os
 import random
 import subprocess
@@ -21,6 +22,7 @@ from blocks import BLOCK, Dev, Load, block, digest, fill, seed_of, sh, size_of  
 
 ORIGIN, STORE = sys.argv[1:3]
 SOCK = "/run/ddsnap-test.sock"
+LIMIT = 300     # seconds a test may take, on a machine that is busy
 os.environ["DM_DISABLE_UDEV"] = "1"
 
 
@@ -544,6 +546,7 @@ def main():
     print("1..%d" % len(names))
     for i, name in enumerate(names, 1):
         start = time.time()
+        faulthandler.dump_traceback_later(LIMIT, exit=True)
         try:
             globals()["test_" + name]()
             print("ok %d - %s # %.1f s" % (i, name, time.time() - start), flush=True)
