@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "io/unix_socket.h"
 #include "kernel_session.h"
@@ -88,6 +89,7 @@ void Server::EndTurn() {
   if (!abandoned_ && (store().dirty() || store().failed())) {
     const Status s = store().Commit(std::exchange(copies_unflushed_, false));
     if (!s) return CommitFailed(s.error());
+    space_.ReportFill();
     BackgroundWork();
   }
   for (const auto& session : sessions_) session->Release();
@@ -97,8 +99,8 @@ void Server::EndTurn() {
 // is given up, which the store cannot remember, so a mark does.
 void Server::CommitFailed(const Error& why) {
   abandoned_ = why;
-  Log(LOG_CRIT, "snapshot store failed, all snapshots are given up: " + why.text,
-      {{"ZUMASTOR_EVENT", "store-failed"}});
+  LogEvent(LOG_CRIT, kStoreFailedEvent,
+           "snapshot store failed, all snapshots are given up: " + why.text);
   if (Status s = volume_.MarkAbandoned(); !s) {
     Log(LOG_CRIT, "and this cannot be remembered over a restart: " + s.error().text);
   }

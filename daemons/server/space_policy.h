@@ -13,6 +13,7 @@
 
 #include "base/chunk.h"
 #include "base/status.h"
+#include "fill_alarm.h"
 
 namespace ddsnap::server {
 
@@ -36,6 +37,9 @@ class SpacePolicy {
   // Gives up every snapshot that is still good.
   void GiveUpAll();
 
+  // Says so in the journal when the store has become 80, 90 or 95 % full.
+  void ReportFill();
+
   // The kernel no longer reads a snapshot.
   void OnDropped(Epoch snapshot);
   // A given-up snapshot is attached on a new link: it has to be dropped again.
@@ -54,6 +58,7 @@ class SpacePolicy {
   [[nodiscard]] Status GiveUp(Epoch victim);
 
   Server& server_;
+  FillAlarm fill_;
   uint64_t wanted_ = 0;       // chunks; 0: no request stands
   std::set<Epoch> dropping_;  // DROP sent, DROPPED not there yet
 };

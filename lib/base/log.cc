@@ -32,7 +32,7 @@ void LogSetup(const char* program, bool to_stderr) {
   g_to_stderr = to_stderr && !StderrIsJournal();
 }
 
-void Log(int priority, const std::string& text, std::initializer_list<LogField> fields) {
+void Log(int priority, const std::string& text, const std::vector<LogField>& fields) {
   if (g_to_stderr && priority <= LOG_INFO) {
     const std::string line = "ddsnap: " + text + "\n";
     (void)!::write(STDERR_FILENO, line.data(), line.size());

@@ -6,9 +6,9 @@
 
 #include <syslog.h>  // LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG
 
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ddsnap {
 
@@ -22,7 +22,7 @@ struct LogField {
 void LogSetup(const char* program, bool to_stderr);
 
 // `priority` is one of syslog's.
-void Log(int priority, const std::string& text, std::initializer_list<LogField> fields = {});
+void Log(int priority, const std::string& text, const std::vector<LogField>& fields = {});
 
 }  // namespace ddsnap
 

@@ -25,6 +25,16 @@ gcc -fsyntax-only -x c kernel/uapi/dm-ddsnap.h || rc=1
 mapfile -t scripts < <(sources_list '*.sh' bootstrap tests/run tests/demo .ci/run)
 shellcheck -x -S warning "${scripts[@]}" || rc=1
 
+# Manual pages: well formed, and there for each that a unit names.
+for page in doc/man/*; do
+	out=$(groff -man -Tutf8 -ww -z "$page" 2>&1)
+	[ -z "$out" ] || { echo "$page: $out"; rc=1; }
+done
+while IFS= read -r page; do
+	page=${page%)}
+	[ -e "doc/man/${page/(/.}" ] || [ "${page%(*}" = systemd.time ] || { echo "systemd: names ${page/(/.}, which does not exist"; rc=1; }
+done < <(grep -rhoE 'man:[a-z.]+\([0-9]\)' systemd | sed 's/^man://' | sort -u)
+
 # One thing per file: none above the hard limit.
 while IFS= read -r f; do
 	n=$(wc -l <"$f")

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/uuid.h"
+#include "fill_alarm.h"
 #include "served.h"
 #include "unit.h"
 
@@ -29,6 +30,22 @@ nlohmann::json StateOf(Served& s, Tag tag) {
 }
 
 }  // namespace
+
+START_TEST(each_level_of_filling_is_said_once) {
+  server::FillAlarm alarm;
+  ck_assert(!alarm.Update(0, 0));
+  ck_assert(!alarm.Update(1000, 799));
+  ck_assert(alarm.Update(1000, 800) == 80U);
+  ck_assert(!alarm.Update(1000, 899));
+  ck_assert(!alarm.Update(1000, 785));  // within the slack
+  ck_assert(!alarm.Update(1000, 800));
+  ck_assert(alarm.Update(1000, 990) == 95U);
+  ck_assert(!alarm.Update(1000, 940));
+  ck_assert(!alarm.Update(1000, 950));
+  ck_assert(!alarm.Update(1000, 100));
+  ck_assert(alarm.Update(1000, 900) == 90U);
+}
+END_TEST
 
 START_TEST(a_full_store_gives_up_the_oldest_unused) {
   Served s(10);
@@ -173,7 +190,8 @@ START_TEST(a_tool_hears_that_its_change_was_lost) {
 }
 END_TEST
 
-UNIT_MAIN("server_space", a_full_store_gives_up_the_oldest_unused,
+UNIT_MAIN("server_space", each_level_of_filling_is_said_once,
+          a_full_store_gives_up_the_oldest_unused,
           one_in_use_is_dropped_before_its_chunks_are_used, priority_and_use_decide,
           nobody_left_means_denied, a_deletion_under_way_spares_the_others,
           space_that_is_coming_is_waited_for,

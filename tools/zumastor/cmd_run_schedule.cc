@@ -66,7 +66,7 @@ Result<int> Run(const std::string& name) {
     if (Status s = volume->SaveRecords(*records); !s) Warn(s.error().text);
   }
   if (done) return 0;
-  ReportEvent(name, "job-failed", "scheduled snapshot: " + done.error().text);
+  ReportEvent(name, kJobFailedEvent, "scheduled snapshot: " + done.error().text);
   return std::unexpected(done.error());
 }
 

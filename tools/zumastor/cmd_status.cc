@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// zumastor status [NAME [TAG]] [--json]
+// zumastor status [NAME [TAG]] [--json | --prometheus]
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "commands.h"
+#include "prometheus.h"
 #include "volume_report.h"
 
 namespace ddsnap {
@@ -20,6 +21,7 @@ struct Options {
   std::string name;
   std::string tag;
   bool json = false;
+  bool prometheus = false;
 };
 
 constexpr int kBarWidth = 20;
@@ -113,6 +115,10 @@ Result<int> Run(const Options& options) {
     std::printf("%s\n", shown.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
     return 0;
   }
+  if (options.prometheus) {
+    std::fputs(PrometheusText(all).c_str(), stdout);
+    return 0;
+  }
   for (const Json& report : all) PrintReport(report);
   return 0;
 }
@@ -120,8 +126,10 @@ Result<int> Run(const Options& options) {
 Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("NAME", options->name, "one volume");
-  app.add_option("TAG", options->tag, "one of its snapshots");
-  AddJson(app, &options->json);
+  CLI::Option* tag = app.add_option("TAG", options->tag, "one of its snapshots");
+  app.add_flag("--prometheus", options->prometheus, "metrics in Prometheus's text format")
+      ->excludes(AddJson(app, &options->json))
+      ->excludes(tag);
   return [options] { return Run(*options); };
 }
 

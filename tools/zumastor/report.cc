@@ -3,7 +3,6 @@
 
 #include <cstdio>
 
-#include "base/log.h"
 #include "hooks.h"
 
 namespace ddsnap {
@@ -12,10 +11,10 @@ void Warn(const std::string& text) {
   std::fprintf(stderr, "zumastor: warning: %s\n", text.c_str());
 }
 
-void ReportEvent(const std::string& volume, const std::string& event, const std::string& text) {
-  Log(LOG_WARNING, volume + ": " + text, {{"ZUMASTOR_EVENT", event}, {"ZUMASTOR_VOLUME", volume}});
+void ReportEvent(const std::string& volume, const Event& event, const std::string& text) {
+  LogEvent(LOG_WARNING, event, volume + ": " + text, {{"ZUMASTOR_VOLUME", volume}});
   for (const Error& failed : RunHooks("event", {{"ZUMASTOR_VOLUME", volume},
-                                                {"ZUMASTOR_EVENT", event},
+                                                {"ZUMASTOR_EVENT", event.name},
                                                 {"ZUMASTOR_TEXT", text}}))
     Warn(failed.text);
 }

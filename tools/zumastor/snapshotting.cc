@@ -37,7 +37,7 @@ std::string Mountpoint(const LiveVolume& volume) {
 void RunAround(const LiveVolume& volume, const std::string& kind, const HookEnvironment& env) {
   for (const Error& failed : RunHooks(kind, env)) {
     Warn(volume.name() + ": " + failed.text);
-    ReportEvent(volume.name(), "hook-failed", failed.text);
+    ReportEvent(volume.name(), kHookFailedEvent, failed.text);
   }
 }
 

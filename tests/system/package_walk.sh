@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What an administrator does with the installed packages, on the disks origin, store, origin2 and
+# store2 of a virtual machine.  Run by tests/suites/60-package.sh.
+#   package_walk.sh define     two volumes, one of a device that has data, in /etc/fstab
+#   package_walk.sh load       writes to both until the machine goes down
+#   package_walk.sh verify N   after boot N: all is up, nothing waited or failed, nothing is lost
+#   package_walk.sh forget     the origins are plain devices again, with all their data
+set -u -o pipefail
+d=/dev/disk/by-id/virtio-
+
+fail() { echo "FAILED: $*"; systemctl --failed --no-pager; journalctl -b --no-pager -n 30; exit 1; }
+run() { echo "\$ $*"; "$@" || fail "$* (status $?)"; }
+# refused WHY COMMAND...: it fails with one line that says WHY.
+refused() {
+	local why=$1 out rc
+	shift
+	out=$("$@" 2>&1 >/dev/null) && fail "$* was not refused"
+	rc=$?
+	echo "refused: $out"
+	[ $rc -eq 1 ] && [ "$(wc -l <<<"$out")" -eq 1 ] && [[ $out == zumastor:*$why* ]] || fail "$*: status $rc, $out"
+}
+# All files but those that the tests themselves change.
+sums() { (cd "$1" && find . -path ./load -prune -o -type f ! -path ./note ! -path ./not-frozen -print0 | sort -z | xargs -0 sha256sum); }
+is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
+tags() { zumastor list "$1" --json | jq -r "$2"; }
+
+define() {
+	run mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 ${d}origin
+	mkdir -p /srv/data /srv/my-vol /root/sums
+	run mount ${d}origin /srv/data
+	run cp -a /usr/lib/udev /etc /srv/data
+	sums /srv/data >/root/sums/data
+	refused "mounted at /srv/data" zumastor define volume data ${d}origin ${d}store --initialize
+	run umount /srv/data
+	refused "same device" zumastor define volume data ${d}origin ${d}origin --initialize
+	refused "volume's name" zumastor define volume 'a b' ${d}origin ${d}store --initialize
+	refused "volume's name" zumastor define volume ../x ${d}origin ${d}store --initialize
+	refused "--initialize" zumastor define volume data ${d}origin ${d}store
+	refused "No such file" zumastor define volume data ${d}origin /dev/nothing --initialize
+	refused "no such volume" zumastor status data
+	is "$(ls /etc/zumastor/volumes)" "" "files of refused volumes"
+	run zumastor define volume data ${d}origin ${d}store --initialize
+	refused "defined already" zumastor define volume data ${d}origin2 ${d}store2 --initialize
+	refused "belongs to volume data" zumastor define volume other ${d}store ${d}store2 --initialize
+	run zumastor define volume my-vol ${d}origin2 ${d}store2 --initialize --chunk-size 64K
+	run mkfs.xfs -q /dev/zumastor/my-vol
+	printf '%s\n' '/dev/zumastor/data /srv/data ext4 defaults 0 2' \
+		'/dev/zumastor/my-vol /srv/my-vol xfs defaults 0 0' >>/etc/fstab
+	systemctl daemon-reload
+	run mount /srv/data
+	run mount /srv/my-vol
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "data that was there before"
+	run cp -a /etc /srv/my-vol
+	sums /srv/my-vol >/root/sums/my-vol
+	refused "mounted at /srv/data" zumastor stop data
+	refused "mounted at /srv/data" zumastor forget data
+	printf '[Service]\nExecStart=bash %s load\n' "$(realpath "$0")" >/etc/systemd/system/load.service
+	systemctl daemon-reload
+	snapshots
+	names
+	units
+}
+
+# Snapshots and rotations, and their folders.
+snapshots() {
+	local tag n
+	run zumastor define schedule my-vol --hourly 2 --daily 1
+	refused "no rotation weekly" zumastor snapshot my-vol --rotation weekly
+	refused "not a calendar" zumastor define schedule my-vol --custom 'every full moon,3'
+	echo before >/srv/data/note
+	tag=$(zumastor snapshot data) || fail "snapshot"
+	echo after >/srv/data/note
+	is "$(cat /run/zumastor/snapshot/data/*/note)" before "the note in the snapshot"
+	is "$(zumastor status data --json | jq -r '.snapshots[0].tag')" "$tag" "the printed tag"
+	for n in 1 2 3 4; do
+		echo "$n" >/srv/my-vol/note
+		run zumastor snapshot my-vol --rotation hourly
+	done
+	is "$(tags my-vol 'map(.tag) | join(",")')" 2,3 "what the hourly rotation keeps"
+	is "$(cat /run/zumastor/snapshot/my-vol/hourly.0/note)" 4 "hourly.0"
+	is "$(cat /run/zumastor/snapshot/my-vol/hourly.1/note)" 3 "hourly.1"
+	[ ! -e /run/zumastor/snapshot/my-vol/hourly.2 ] || fail "hourly.2 is there"
+	run systemctl start zumastor-snapshot@my-vol.service
+	is "$(tags my-vol 'map(select(.rotations | index("daily"))) | length')" 1 "daily snapshots"
+	is "$(tags my-vol 'map(select(.rotations | index("hourly"))) | length')" 2 "hourly snapshots"
+	run systemctl start zumastor-snapshot@my-vol.service
+	is "$(tags my-vol length)" 2 "snapshots after a run with nothing due"
+	[ -n "$(systemctl show -P NextElapseUSecRealtime zumastor-snapshot@my-vol.timer)" ] || fail "no timer"
+	hooks
+}
+
+# A hook that fails or hangs is reported; the snapshot is made and nothing stays frozen.
+hooks() {
+	local tag
+	mkdir -p /etc/zumastor/hooks.d/pre-snapshot
+	printf '#!/bin/sh\necho "$ZUMASTOR_VOLUME $ZUMASTOR_MOUNTPOINT" >/run/hook-ran\n' >/etc/zumastor/hooks.d/pre-snapshot/10-good
+	printf '#!/bin/sh\necho out of luck\nexit 3\n' >/etc/zumastor/hooks.d/pre-snapshot/20-bad
+	printf '#!/bin/sh\nsleep 1000\n' >/etc/zumastor/hooks.d/post-snapshot
+	chmod +x /etc/zumastor/hooks.d/pre-snapshot/* /etc/zumastor/hooks.d/post-snapshot
+	tag=$(zumastor snapshot data 2>/run/hook-errors) || fail "snapshot with bad hooks"
+	is "$(cat /run/hook-ran)" "data /srv/data" "what the hook was told"
+	grep -q 'out of luck' /run/hook-errors || fail "the failed hook is not reported"
+	grep -q 'killed, it took longer' /run/hook-errors || fail "the hook that hangs is not reported"
+	run timeout 10 touch /srv/data/not-frozen
+	rm -r /etc/zumastor/hooks.d/*
+	run zumastor delete data "$tag"
+}
+
+names() {
+	local tag
+	tag=$(tags data '.[0].tag')
+	is "$(readlink -f /dev/disk/by-uuid/11111111-2222-3333-4444-555555555555)" "$(readlink -f /dev/zumastor/data)" \
+		"the file system's UUID"
+	[ -b "/dev/zumastor/data@$tag" ] || fail "no /dev/zumastor/data@$tag"
+	is "$(readlink -f "/dev/zumastor/by-uuid/$(zumastor status data --json | jq -r .volume_uuid)")" \
+		"$(readlink -f /dev/zumastor/data)" "the volume's UUID"
+	is "$(systemctl show -P ActiveState dev-zumastor-data.device)" active "the device unit"
+	is "$(lsblk -dno FSTYPE ${d}origin)" zumastor_member "the origin's mark"
+	[ ! -e /dev/disk/by-uuid/"$(blkid -p -s UUID -o value ${d}origin2)" ] ||
+		is "$(readlink -f /dev/disk/by-uuid/"$(blkid -p -s UUID -o value ${d}origin2)")" \
+			"$(readlink -f /dev/zumastor/my-vol)" "the UUID of xfs"
+	mount ${d}origin /mnt 2>/dev/null && fail "the origin's device can be mounted beside the volume"
+}
+
+units() {
+	local unit
+	run systemd-analyze verify --generators=yes --man=no zumastor-agent.service zumastor-agent.socket zumastor@data.service \
+		zumastor-server@data.service zumastor-server@data.socket zumastor-snapshot@my-vol.timer
+	for unit in zumastor-agent.service zumastor-server@data.service; do
+		systemd-analyze security --no-pager "$unit" | tail -n 1
+		systemd-analyze security --no-pager --threshold=40 "$unit" >/dev/null || fail "$unit is exposed"
+	done
+}
+
+load() {
+	local dir n=0
+	for dir in /srv/data/load /srv/my-vol/load; do mkdir -p $dir; done
+	while :; do
+		n=$((n + 1))
+		dd if=/dev/urandom of=/srv/data/load/$((n % 40)) bs=256K count=1 conv=fsync 2>/dev/null
+		dd if=/dev/urandom of=/srv/my-vol/load/$((n % 40)) bs=256K count=1 2>/dev/null
+	done
+}
+
+verify() {
+	local bad
+	for _ in $(seq 60); do
+		case $(systemctl is-system-running) in running) break ;; esac
+		sleep 1
+	done
+	is "$(systemctl is-system-running)" running "the state of the system"
+	mountpoint -q /srv/data || fail "/srv/data is not mounted"
+	mountpoint -q /srv/my-vol || fail "/srv/my-vol is not mounted"
+	is "$(findmnt -no SOURCE /srv/data)" /dev/mapper/zumastor-data "what is mounted"
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "the data after boot $1"
+	is "$(sums /srv/my-vol)" "$(cat /root/sums/my-vol)" "my-vol after boot $1"
+	is "$(cat /run/zumastor/snapshot/data/*/note)" before "a snapshot after boot $1"
+	names
+	is "$(zumastor status --json | jq '[.[].problems[]] | length')" 0 "problems after boot $1"
+	# The boot before: both file systems were unmounted, nothing ran into a time limit.
+	bad=$(journalctl -b -1 --no-pager -o cat | grep -E 'timed out|Dependency failed|Failed (to stop|unmounting)|left-over|Job .* running' | head -n 5)
+	[ -z "$bad" ] || fail "boot before: $bad"
+	journalctl -b --no-pager -k -o cat | grep -E 'recovery complete|Starting recovery' && fail "a file system was not clean"
+	echo "boot $1: up and clean in $(systemd-analyze time | grep -o 'userspace) = .*' | cut -d= -f2)"
+}
+
+forget() {
+	run umount /srv/data /srv/my-vol
+	sed -i '/zumastor/d' /etc/fstab
+	run zumastor forget data
+	run zumastor forget my-vol
+	run mount ${d}origin /srv/data
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "the plain device's data"
+	run umount /srv/data
+	is "$(readlink -f /dev/disk/by-uuid/11111111-2222-3333-4444-555555555555)" "$(readlink -f ${d}origin)" \
+		"the file system's UUID"
+	is "$(find /dev/zumastor -type l 2>/dev/null)" "" "names of forgotten volumes"
+	is "$(dmsetup ls)" "No devices found" "devices of forgotten volumes"
+	run rmmod dm-ddsnap
+}
+
+"$@"
