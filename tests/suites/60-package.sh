@@ -54,8 +54,7 @@ metrics() {
 # The machine goes down by itself, and in time: no limit of systemd's may pass.
 reboot_loaded() {
 	local begun=$SECONDS
-	vm_run -t 20 "$1" 'systemctl start load.service
-		sleep 4; systemctl start --no-block --job-mode=replace-irreversibly reboot.target' || return 1
+	vm_run -t 20 "$1" 'systemctl start load.service go-down.service' || { echo "$1: no load"; return 1; }
 	while vm_alive "$1"; do
 		[ $((SECONDS - begun)) -lt 85 ] || { echo "$1: does not go down"; tail -n 20 "$VM_DIR/$1/console.log"; return 1; }
 		sleep 0.2

@@ -56,6 +56,8 @@ define() {
 	refused "mounted at /srv/data" zumastor stop data
 	refused "mounted at /srv/data" zumastor forget data
 	printf '[Service]\nExecStart=bash %s load\n' "$(realpath "$0")" >/etc/systemd/system/load.service
+	printf '[Service]\nExecStart=bash -c "sleep 4; systemctl start --no-block --job-mode=replace-irreversibly reboot.target"\n' \
+		>/etc/systemd/system/go-down.service
 	systemctl daemon-reload
 	snapshots
 	names
