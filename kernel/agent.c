@@ -131,15 +131,39 @@ static int agent_reply(struct socket *sock, union agent_reply *reply, int flags)
 
 /* ---- IDENTIFY ---- */
 
-static int connect_patiently(const char *path, struct socket **ret)
+/* One talk; the reply's type, or an error. */
+static int identify_once(const char *path, const struct ddsnap_identify *ask,
+			 union agent_reply *reply, char **what)
+{
+	struct socket *sock;
+	int r;
+
+	*what = "Cannot connect to the agent";
+	r = agent_connect(path, 0, &sock);
+	if (r)
+		return r;
+	*what = "The agent does not answer";
+	r = agent_send(sock, DDSNAP_IDENTIFY, ask, sizeof(*ask), 0);
+	if (!r)
+		r = agent_reply(sock, reply, MSG_WAITALL);
+	sock_release(sock);
+	return r;
+}
+
+/* An agent that is being replaced is not there, or goes away before it has answered. */
+static bool agent_may_come(int r)
+{
+	return r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE;
+}
+
+static int identify_patiently(const char *path, const struct ddsnap_identify *ask,
+			      union agent_reply *reply, char **what)
 {
 	int tries = 0, r;
 
 	for (;;) {
-		r = agent_connect(path, 0, ret);
-		if (r != -ENOENT && r != -ECONNREFUSED)
-			return r;
-		if (++tries == CONNECT_TRIES)
+		r = identify_once(path, ask, reply, what);
+		if (!agent_may_come(r) || ++tries == CONNECT_TRIES)
 			return r;
 		if (msleep_interruptible(200))
 			return -EINTR;
@@ -154,32 +178,23 @@ static int refused_errno(const struct ddsnap_refused *refused)
 }
 
 /*
- * Asks what the table line means.  Waits for an agent that is about to start and
- * for its answer; a signal ends the wait.  On failure ti->error is set and the
- * reason is logged.
+ * Asks what the table line means.  Waits for an agent that is about to start, and
+ * for its answer; asks again when the agent went away.  A signal ends the wait.
+ * On failure ti->error is set and the reason is logged.
  */
 int ddsnap_agent_identify(struct dm_target *ti, const char *path,
 			  const struct ddsnap_identify *ask, struct ddsnap_identified *ret)
 {
 	union agent_reply *reply = kzalloc(sizeof(*reply), GFP_KERNEL);
-	struct socket *sock;
 	int r;
 
 	if (!reply) {
 		ti->error = "Out of memory";
 		return -ENOMEM;
 	}
-	ti->error = "Cannot connect to the agent";
-	r = connect_patiently(path, &sock);
-	if (r) {
-		DMERR("cannot connect to the agent at %s: %d", path, r);
-		goto out;
-	}
-	ti->error = "The agent does not answer";
-	r = agent_send(sock, DDSNAP_IDENTIFY, ask, sizeof(*ask), 0);
-	if (!r)
-		r = agent_reply(sock, reply, MSG_WAITALL);
-	sock_release(sock);
+	r = identify_patiently(path, ask, reply, &ti->error);
+	if (r < 0)
+		DMERR("no answer from the agent at %s: %d", path, r);
 	if (r == DDSNAP_IDENTIFIED) {
 		*ret = reply->identified;
 		r = 0;
@@ -193,7 +208,6 @@ int ddsnap_agent_identify(struct dm_target *ti, const char *path,
 	} else if (r == -ERESTARTSYS) {
 		r = -EINTR;
 	}
-out:
 	kfree(reply);
 	return r;
 }

@@ -2,11 +2,14 @@
 // ddsnap-agent: connects the kernel and the servers of this host.
 #include <config.h>
 
+#include <utility>
+
 #include "agent.h"
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "dm/dm.h"
 #include "io/daemon.h"
+#include "io/fd_store.h"
 #include "io/unix_socket.h"
 
 using namespace ddsnap;
@@ -18,12 +21,13 @@ Status Connect(const wire::Device& dm_dev, int fd) {
 }
 
 Status Serve(bool foreground, const std::string& socket) {
+  auto passed = TakePassedFds();
   auto daemon = Daemon::Start(foreground);
   if (!daemon) return Pass(daemon);
   ProtectBelowBlockDevice();
   auto loop = EventLoop::New();
   if (!loop) return Pass(loop);
-  auto listener = ListenUnixOrActivated(socket);
+  auto listener = ListenUnixOrPassed(socket, std::move(passed.listener));
   if (!listener) return Pass(listener);
   const agent::Agent agent(*loop, std::move(*listener), Connect);
   if (Status s = loop->OnTermination([&loop] { loop->Exit(); }); !s) return s;

@@ -65,6 +65,7 @@ Status ControlSession::OnFrame(const wire::Frame& frame) {
   }
   // One at a time: a tool that asks faster than it reads has to wait.
   session_.channel().Pause(true);
+  busy_ = true;
   auto request = wire::ParseObject(frame.payload);
   if (!request) {
     Answer(std::unexpected(request.error()));
@@ -109,13 +110,19 @@ std::function<void(const Result<Json>&)> ControlSession::Later() {
 void ControlSession::OnCommitted() {
   if (!std::exchange(held_answer_, false)) return;
   if (stop_after_) server_.Shutdown();
-  session_.channel().Pause(false);
+  RequestDone();
 }
 
 void ControlSession::OnCommitFailed(const Error& why) {
   if (!std::exchange(held_answer_, false)) return;
   wire::PutReply(session_.held(), wire::ErrorReply(why));
-  session_.channel().Pause(false);
+  RequestDone();
+}
+
+// The next one is the successor's if this server ends.
+void ControlSession::RequestDone() {
+  busy_ = false;
+  if (!server_.ending()) session_.channel().Pause(false);
 }
 
 Result<const Snapshot*> ControlSession::FindTag(const Json& request, const char* field) {

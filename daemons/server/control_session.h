@@ -25,6 +25,7 @@ class ControlSession : public Peer {
   void OnCommitted() override;
   void OnCommitFailed(const Error& why) override;
   void OnDrained() override;
+  [[nodiscard]] bool busy() const override { return busy_; }
 
  private:
   struct Verb {
@@ -53,9 +54,11 @@ class ControlSession : public Peer {
   [[nodiscard]] Answered DoShutdown(const Json& request);
   [[nodiscard]] Result<Json> DeleteNow(Tag tag);
   void SendChanges();
+  void RequestDone();
 
   Server& server_;
   Session& session_;
+  bool busy_ = false;         // with a request whose answer has not gone out
   bool held_answer_ = false;  // waits for this turn's commit
   bool stop_after_ = false;   // shutdown was answered
   // A changelist on its way out, and the answer that ends it.

@@ -33,6 +33,10 @@ class CreationQueue {
   void OnLinkLost();
   // True while the kernel holds writes for us: its RESUME will tell `live`.
   [[nodiscard]] bool barrier_up() const { return barrier_ != 0; }
+  // Ids up to this have been used.
+  [[nodiscard]] uint64_t last_barrier() const { return last_barrier_; }
+  // A link whose barriers had these ids goes on: READY of one that timed out may still come.
+  void Continue(uint64_t last_barrier) { last_barrier_ = last_barrier; }
   // No request can be met, and no barrier is up any more.
   void FailAll(const Error& why);
 

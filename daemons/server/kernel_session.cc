@@ -99,6 +99,8 @@ Status KernelSession::Greet(const wire::Hello& hello) {
     return {};
   }
   server_.SetKernel(this);
+  Log(LOG_INFO, "kernel linked");
+  hello_ = hello;
   welcome_ = true;
   SnapStore& store = server_.store();
   Hold(wire::Welcome{
@@ -108,6 +110,43 @@ Status KernelSession::Greet(const wire::Hello& hello) {
       .live = server_.live()});
   if (server_.abandoned()) SendAbandon(*server_.abandoned());
   server_.link_waiter().OnLinked();
+  return {};
+}
+
+std::optional<wire::KeptLink> KernelSession::Link() const {
+  if (!welcome_ || refused_ || server_.kernel() != this || !server_.kernel_knows_all()) {
+    return std::nullopt;
+  }
+  return wire::KeptLink{.hello = hello_,
+                        .epoch = server_.store().epoch(),
+                        .live = server_.live(),
+                        .recorded = recorded_,
+                        .wanted = server_.space().wanted(),
+                        .last_barrier = server_.creations().last_barrier(),
+                        .grants_settled = grants_settled_,
+                        .attached = attached_,
+                        .dropping = server_.space().dropping()};
+}
+
+// What this session and the policies knew of the link, they know again.  All else
+// that they know follows from the store.
+Status KernelSession::Continue(const wire::KeptLink& link) {
+  if (Status s = Check(link.hello); !s) return s;
+  if (link.epoch != server_.store().epoch() || link.live != server_.live()) {
+    return Fail(ESTALE, "snapshots have changed");
+  }
+  hello_ = link.hello;
+  welcome_ = true;
+  attached_ = link.attached;
+  grants_settled_ = link.grants_settled;
+  recorded_ = link.recorded;
+  acked_ = link.recorded;
+  server_.SetKernel(this);
+  server_.creations().Continue(link.last_barrier);
+  server_.space().Continue(link.dropping, link.wanted, grants_settled_);
+  server_.link_waiter().OnLinked();
+  if (grants_settled_) server_.link_waiter().OnSettled();
+  Log(LOG_INFO, "kernel link taken over");
   return {};
 }
 

@@ -21,6 +21,12 @@ class KernelSession : public Peer {
   void OnCommitted() override;
   void OnCommitFailed(const Error& why) override;
   void OnClosed(const std::string& why) override;
+  [[nodiscard]] bool is_kernel() const override { return true; }
+  // nullopt while a barrier is up, or when the kernel has not been told everything.
+  [[nodiscard]] std::optional<wire::KeptLink> Link() const override;
+
+  // Instead of HELLO: goes on with the link of an earlier server, if nothing has changed.
+  [[nodiscard]] Status Continue(const wire::KeptLink& link);
 
   // What the server asks or tells; all held to the end of the turn.
   void SendBarrier(uint64_t id);
@@ -54,6 +60,7 @@ class KernelSession : public Peer {
 
   Server& server_;
   Session& session_;
+  wire::Hello hello_;  // as checked
   bool welcome_ = false;
   bool refused_ = false;
   bool grants_settled_ = false;  // grants of earlier links have been freed

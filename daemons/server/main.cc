@@ -3,10 +3,13 @@
 #include <config.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/log.h"
 #include "base/uuid.h"
+#include "handover.h"
 #include "io/daemon.h"
+#include "io/fd_store.h"
 #include "io/unix_socket.h"
 #include "options.h"
 #include "server.h"
@@ -23,6 +26,8 @@ Status CheckIdentity(const server::Config& config, const SnapStore& store) {
 }
 
 Status Serve(const server::Options& options) {
+  auto passed = TakePassedFds();
+  auto left = server::TakeUp(std::move(passed.stored));
   auto daemon = Daemon::Start(options.foreground);
   if (!daemon) return Pass(daemon);
   ProtectBelowBlockDevice();
@@ -32,15 +37,19 @@ Status Serve(const server::Options& options) {
   auto volume = server::Volume::Open(options.config.paths, options.config.cache_bytes);
   if (!volume) return Pass(volume);
   if (Status s = CheckIdentity(options.config, (*volume)->store()); !s) return s;
-  auto listener = ListenUnixOrActivated(options.config.socket);
+  auto listener = ListenUnixOrPassed(options.config.socket, std::move(passed.listener));
   if (!listener) return Pass(listener);
   server::Server server(*loop, **volume, options.config, std::move(*listener));
   if (Status s = loop->OnTermination([&server] { server.Shutdown(); }); !s) return s;
+  server.TakeUp(std::move(left));
   loop->EnableWatchdog();
   daemon->Ready();
   LogSetup("ddsnap-server", options.foreground);
   if (Status s = loop->Run(); !s) return s;
-  return server.Finish();
+  if (Status s = server.Finish(); !s) return s;
+  const Status s = server::Leave(server.Leave());
+  if (!s && s.error().code != ENOTSUP) Log(LOG_WARNING, s.error().text);
+  return {};
 }
 
 }  // namespace

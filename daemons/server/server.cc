@@ -17,6 +17,7 @@ constexpr size_t kMaxSessions = 256;
 // Input may put off the end of a turn this many times: a peer that never
 // stops talking must not keep the others from their answers.
 constexpr unsigned kMaxPutOff = 64;
+constexpr uint64_t kEndMs = 10000;  // for the requests under way when the server ends
 
 }  // namespace
 
@@ -25,9 +26,11 @@ Server::Server(EventLoop& loop, Volume& volume, Config config, Fd listener)
       volume_(volume),
       config_(std::move(config)),
       listener_(std::move(listener)),
+      on_end_([this] { loop_.Exit(); }),
       turn_(loop.AddDeferred(EventLoop::kPriorityTurn, [this] { EndTurn(); })),
       idle_(loop.AddDeferred(EventLoop::kPriorityIdle, [this] { Idle(); })),
       accept_(loop.AddIo(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); })),
+      end_(loop.AddTimer([this] { on_end_(); })),
       space_(*this),
       link_waiter_(*this, loop),
       creations_(*this, loop),
@@ -81,6 +84,11 @@ void Server::LiveChanged() {
 
 void Server::EndTurn() {
   if (std::exchange(turns_put_off_, 0) >= kMaxPutOff) turn_.SetPriority(EventLoop::kPriorityTurn);
+  CommitTurn();
+  if (ending_ && !RequestsUnderWay()) on_end_();
+}
+
+void Server::CommitTurn() {
   closed_.clear();
   if (live_changed_ && kernel_ != nullptr && !creations_.barrier_up()) {
     kernel_->SendResume(0);
@@ -144,7 +152,6 @@ void Server::SetKernel(KernelSession* kernel) {
   }
   kernel_ = kernel;
   live_changed_ = false;
-  Log(LOG_INFO, "kernel linked");
 }
 
 void Server::KernelGone(KernelSession* kernel) {
@@ -164,13 +171,55 @@ uint32_t Server::AttachedCount(Epoch snapshot) const {
   return it == attached.end() ? 0 : it->second;
 }
 
-void Server::Shutdown() { loop_.Exit(); }
+// ---- the end
+
+void Server::Shutdown() {
+  if (std::exchange(ending_, true)) return;
+  accept_.Reset();  // who connects from now on waits for a successor
+  for (const auto& session : sessions_) session->StopRequests();
+  end_.ArmAfter(kEndMs);
+  ScheduleTurn();
+}
+
+// Without its link, what is under way may wait for one that does not come any more.
+bool Server::RequestsUnderWay() const {
+  return kernel_ != nullptr &&
+         std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s->busy(); });
+}
 
 Status Server::Finish() {
   if (abandoned_) return std::unexpected(*abandoned_);
-  EndTurn();
+  CommitTurn();
   if (abandoned_) return std::unexpected(*abandoned_);
   return store().Checkpoint();
+}
+
+Handover Server::Leave() {
+  Handover left;
+  left.kept.commits = store().commits();
+  for (const auto& session : sessions_) {
+    auto one = session->Leave();
+    if (!one) continue;
+    left.kept.connections.push_back(std::move(one->kept));
+    left.fds.push_back(std::move(one->fd));
+  }
+  return left;
+}
+
+void Server::TakeUp(Handover left) {
+  for (size_t i = 0; i < left.fds.size(); ++i) {
+    const wire::KeptConnection& kept = left.kept.connections[i];
+    const auto session = std::make_shared<Session>(*this, loop_, std::move(left.fds[i]));
+    Status s;
+    if (kept.link && left.kept.commits != store().commits())
+      s = Fail(ESTALE, "the store has changed");
+    if (s) s = session->Continue(kept);
+    if (s) {
+      sessions_.push_back(session);
+    } else {
+      Log(LOG_NOTICE, "the kernel's link is not taken over: " + s.error().text);
+    }
+  }
 }
 
 }  // namespace ddsnap::server

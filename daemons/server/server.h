@@ -8,13 +8,16 @@
 #ifndef DDSNAP_SERVER_SERVER_H_
 #define DDSNAP_SERVER_SERVER_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "creation_queue.h"
+#include "handover.h"
 #include "io/event_loop.h"
 #include "link_waiter.h"
 #include "registrar.h"
@@ -65,14 +68,28 @@ class Server {
   void SetKernel(KernelSession* kernel);
   void KernelGone(KernelSession* kernel);
   void Forget(Session& session);  // its channel is closed
-  void Shutdown();                // ends the loop
+  // Ends the loop when the requests under way are answered, or after ten seconds.
+  void Shutdown();
+  [[nodiscard]] bool ending() const { return ending_; }
+  // True if epoch and live snapshots are what the kernel was told last.
+  [[nodiscard]] bool kernel_knows_all() const { return !live_changed_ && !creations_.barrier_up(); }
+
+  // Instead of ending the loop, which in a test is its peers' as well.
+  void TEST_OnEnd(std::function<void()> on_end) { on_end_ = std::move(on_end); }
 
   // After the loop: leaves the store checkpointed.
   [[nodiscard]] Status Finish();
+  // After a Finish that was good: the connections, for a successor.  Nothing is to be called after
+  // this.
+  [[nodiscard]] Handover Leave();
+  // Before the loop: goes on with the connections of an earlier server.
+  void TakeUp(Handover left);
 
  private:
   void Accept();
   void EndTurn();
+  void CommitTurn();
+  [[nodiscard]] bool RequestsUnderWay() const;
   void CommitFailed(const Error& why);
   void Idle();
 
@@ -87,8 +104,10 @@ class Server {
   std::optional<Error> abandoned_;
   bool copies_unflushed_ = false;
   bool live_changed_ = false;
+  std::function<void()> on_end_;
+  bool ending_ = false;
   unsigned turns_put_off_ = 0;
-  EventSource turn_, idle_, accept_;
+  EventSource turn_, idle_, accept_, end_;
   SpacePolicy space_;
   LinkWaiter link_waiter_;
   CreationQueue creations_;

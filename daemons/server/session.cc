@@ -54,4 +54,34 @@ void Session::CommitFailed(const Error& why) {
   channel_.Send(held_);
 }
 
+void Session::StopRequests() {
+  if (peer_ && (peer_->is_kernel() || peer_->busy())) return;
+  channel_.Pause(true);
+}
+
+std::optional<Session::Left> Session::Leave() {
+  Left left;
+  if (busy()) return std::nullopt;
+  if (peer_ && peer_->is_kernel()) {
+    left.kept.link = peer_->Link();
+    if (!left.kept.link) return std::nullopt;
+  }
+  auto channel = channel_.Leave();
+  if (!channel) return std::nullopt;
+  left.fd = std::move(channel->fd);
+  left.kept.unread = std::move(channel->unread);
+  left.kept.unsent = std::move(channel->unsent);
+  return left;
+}
+
+Status Session::Continue(const wire::KeptConnection& kept) {
+  if (kept.link) {
+    auto kernel = std::make_unique<KernelSession>(server_, *this);
+    if (Status s = kernel->Continue(*kept.link); !s) return s;
+    peer_ = std::move(kernel);
+  }
+  channel_.Continue(kept.unread, kept.unsent);
+  return {};
+}
+
 }  // namespace ddsnap::server

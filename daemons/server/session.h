@@ -6,9 +6,11 @@
 #define DDSNAP_SERVER_SESSION_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "wire/channel.h"
+#include "wire/kept.h"
 
 namespace ddsnap::server {
 
@@ -28,6 +30,11 @@ class Peer {
   // It is not, and what was held has been thrown away.
   virtual void OnCommitFailed(const Error&) {}
   virtual void OnDrained() {}
+  // True while something is to be said that only this server can say.
+  [[nodiscard]] virtual bool busy() const { return false; }
+  // What a successor must know to go on with this connection, if it is the kernel's.
+  [[nodiscard]] virtual std::optional<wire::KeptLink> Link() const { return std::nullopt; }
+  [[nodiscard]] virtual bool is_kernel() const { return false; }
   virtual void OnClosed(const std::string&) {}
 };
 
@@ -42,6 +49,20 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void Release();                       // sends what is held
   void CommitFailed(const Error& why);  // drops it
+
+  // ---- the server ends
+  // True while a request is under way.
+  [[nodiscard]] bool busy() const { return peer_ && peer_->busy(); }
+  // Reads no request that has not begun; the kernel goes on.
+  void StopRequests();
+  // What a successor goes on with; nullopt if it cannot.  The session is of no use any more.
+  struct Left {
+    Fd fd;
+    wire::KeptConnection kept;
+  };
+  [[nodiscard]] std::optional<Left> Leave();
+  // On a new session: goes on with what another server left.  On an error it must be closed.
+  [[nodiscard]] Status Continue(const wire::KeptConnection& kept);
 
  private:
   [[nodiscard]] Status OnFrame(const wire::Frame& frame);

@@ -125,6 +125,12 @@ void SpacePolicy::OnLinkLost() {
   dropping_.clear();
 }
 
+void SpacePolicy::Continue(const std::set<Epoch>& dropping, uint64_t wanted, bool settled) {
+  dropping_ = dropping;
+  if (settled) OnLinkSettled();
+  if (wanted != 0) Want(wanted);
+}
+
 void SpacePolicy::OnLinkSettled() {
   bool released = false;
   for (const Snapshot& snapshot : server_.store().snapshots()) {

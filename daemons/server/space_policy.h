@@ -49,8 +49,14 @@ class SpacePolicy {
   // All devices of the link are known: who is not attached is not read.
   void OnLinkSettled();
 
+  // A link of an earlier server goes on: DROPPED of `dropping` has not come, a
+  // request for `wanted` chunks stands, and all its devices are known if it is `settled`.
+  void Continue(const std::set<Epoch>& dropping, uint64_t wanted, bool settled);
+
   // True while a grant waits: background work is urgent.
   [[nodiscard]] bool waiting() const { return wanted_ != 0; }
+  [[nodiscard]] uint64_t wanted() const { return wanted_; }
+  [[nodiscard]] const std::set<Epoch>& dropping() const { return dropping_; }
 
  private:
   // False when there is no victim.

@@ -29,7 +29,9 @@
  *   IDENTIFY    (from the target's constructor) which device this table line
  *               means.  The agent asks the server that has registered for the
  *               same two devices and passes on its answer: IDENTIFIED or
- *               REFUSED.  It waits for a server that is not there yet.
+ *               REFUSED.  It waits for a server that is not there yet.  The
+ *               kernel asks again, for ten seconds, when the connection ends
+ *               without an answer: an agent may be restarted at any time.
  *   NEED_SERVER (whenever the volume has a live device and no link)  The agent
  *               connects to the volume's server and hands the socket over by
  *               the dm message "connect FD" to `dm_dev`; it keeps the request

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -75,15 +74,10 @@ Result<Fd> ListenUnix(const std::string& name) {
   return fd;
 }
 
-Result<Fd> ListenUnixOrActivated(const std::string& name) {
-  const int count = sd_listen_fds(1);
-  for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; ++fd) {
-    if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0) continue;
-    Fd listener(fd);
-    if (Status s = MakeNonblocking(fd); !s) return Pass(s);
-    return listener;
-  }
-  return ListenUnix(name);
+Result<Fd> ListenUnixOrPassed(const std::string& name, Fd passed) {
+  if (!passed) return ListenUnix(name);
+  if (Status s = MakeNonblocking(passed.get()); !s) return Pass(s);
+  return passed;
 }
 
 Result<Fd> ConnectUnix(const std::string& name, bool nonblocking) {

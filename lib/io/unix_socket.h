@@ -14,8 +14,9 @@ namespace ddsnap {
 // no more is replaced; EADDRINUSE if somebody listens there.
 [[nodiscard]] Result<Fd> ListenUnix(const std::string& name);
 
-// As ListenUnix, but takes the socket that the service manager passed, if one was.
-[[nodiscard]] Result<Fd> ListenUnixOrActivated(const std::string& name);
+// As ListenUnix, but takes `passed`, the socket that the service manager listens on, if there is
+// one.
+[[nodiscard]] Result<Fd> ListenUnixOrPassed(const std::string& name, Fd passed);
 
 // Connects.  With `nonblocking` the descriptor is so, and EAGAIN means that
 // the listener's queue is full: try again later.

@@ -183,6 +183,9 @@ class SnapStore {
   // True when the open batch has grown so much that Commit should come before
   // anything else is staged.  Bounds what one batch takes of journal and memory.
   [[nodiscard]] virtual bool batch_full() const = 0;
+  // How often this store was committed to since it was formatted; durable.  The same number at
+  // two times: nobody has changed it in between.
+  [[nodiscard]] virtual uint64_t commits() const = 0;
   // Makes everything staged durable.  `flush_copies`: flush the store device
   // first, because a staged record names a copy that was not completed before
   // the last Commit's flush began.

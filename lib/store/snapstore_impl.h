@@ -69,6 +69,7 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status Changelist(Epoch from, Epoch to,
                                   const std::function<bool(const ChunkRange&)>& sink) override;
   [[nodiscard]] bool dirty() const override { return !journal_->empty(); }
+  [[nodiscard]] uint64_t commits() const override { return journal_->sequence(); }
   [[nodiscard]] bool batch_full() const override {
     return journal_->batch_blocks() > journal_->blocks() / 16 || tx_->made() > made_limit_;
   }

@@ -102,6 +102,24 @@ void Channel::Close() {
   fd_.Reset();
 }
 
+std::optional<Channel::Left> Channel::Leave() {
+  if (!open() || finishing_) return std::nullopt;
+  const auto unread = in_.rest();
+  const auto unsent = out_.bytes();
+  Left left{.fd = std::move(fd_),
+            .unread = {unread.begin(), unread.end()},
+            .unsent = {unsent.begin(), unsent.end()}};
+  Close();
+  return left;
+}
+
+void Channel::Continue(std::span<const std::byte> unread, std::span<const std::byte> unsent) {
+  in_.Append(unread);
+  out_.Append(unsent);
+  UpdateEvents();
+  resume_.Arm();
+}
+
 void Channel::End(const std::string& why) {
   if (!open()) return;
   Close();

@@ -6,7 +6,10 @@
 #define DDSNAP_WIRE_CHANNEL_H_
 
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/fd.h"
 #include "io/event_loop.h"
@@ -45,6 +48,17 @@ class Channel {
   void Finish();  // when all output is sent; input is ignored from now on
   // Stops reading, so that a peer that asks faster than it reads has to wait.
   void Pause(bool pause);
+
+  // A connection between two bytes of each direction, for another process to go on with.
+  struct Left {
+    Fd fd;
+    std::vector<std::byte> unread, unsent;
+  };
+  // Closes the channel but not the connection, of which not a byte is read or written after this.
+  // nullopt, and nothing happens, if it is closed or about to be.
+  [[nodiscard]] std::optional<Left> Leave();
+  // On a new channel: goes on after these bytes.
+  void Continue(std::span<const std::byte> unread, std::span<const std::byte> unsent);
 
   [[nodiscard]] bool open() const { return static_cast<bool>(fd_); }
   [[nodiscard]] size_t pending() const { return out_.size(); }

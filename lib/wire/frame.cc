@@ -74,13 +74,16 @@ void FrameWriter::Put(uint32_t type, uint64_t sequence, std::span<const std::byt
   }
 }
 
+void FrameWriter::Append(std::span<const std::byte> bytes) {
+  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
 void FrameWriter::Take(FrameWriter& other) {
   if (empty()) {
     std::swap(buffer_, other.buffer_);
     std::swap(begin_, other.begin_);
   } else {
-    const auto rest = other.bytes();
-    buffer_.insert(buffer_.end(), rest.begin(), rest.end());
+    Append(other.bytes());
   }
   other.Clear();
 }

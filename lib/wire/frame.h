@@ -38,6 +38,11 @@ class FrameReader {
   // Takes bytes that were read elsewhere.
   void Append(std::span<const std::byte> bytes);
 
+  // What Next has not returned yet.
+  [[nodiscard]] std::span<const std::byte> rest() const {
+    return std::span(buffer_).subspan(begin_);
+  }
+
   // The next whole frame, or nullopt when more bytes are needed.  EPROTO: the
   // stream cannot be used any further.
   [[nodiscard]] Result<std::optional<Frame>> Next();
@@ -52,6 +57,8 @@ class FrameWriter {
   // Appends one frame.  The payload is at most kMaxPayload: a longer one is a defect.
   void Put(uint32_t type, uint64_t sequence, std::span<const std::byte> payload,
            std::span<const std::byte> more = {});
+  // Appends bytes of frames, from wherever an earlier writer had come to.
+  void Append(std::span<const std::byte> bytes);
   // Appends all frames of `other`, and empties it.
   void Take(FrameWriter& other);
   void Clear();

@@ -64,6 +64,7 @@ class FakeServer(threading.Thread):
         self.ack_delay = 0.0
         self.deny = False
         self.grant_limit = 1 << 30
+        self.hang_ups = 0        # IDENTIFY that gets no answer, so many times
         self.drop_after = None   # frames until the link breaks
         self.held_maps = None    # a list: answers to MAP stay there
         # link
@@ -244,7 +245,11 @@ class FakeServer(threading.Thread):
         if len(buf) < 24 + length:
             return
         payload, self.agents[a] = buf[24:24 + length], buf[24 + length:]
-        if kind == IDENTIFY:
+        if kind == IDENTIFY and self.hang_ups:
+            self.hang_ups -= 1
+            a.close()
+            del self.agents[a]
+        elif kind == IDENTIFY:
             smaj, smin, omaj, omin, sectors, tag, _ = struct.unpack("<IIIIQII", payload)
             a.sendall(self.identified(sectors, tag))
         elif kind == NEED_SERVER:

@@ -78,6 +78,14 @@ def test_lines():
     v.close()
 
 
+def test_agent_restarts():
+    v = Volume()
+    v.server.hang_ups = 3
+    v.add("vol")
+    assert v.server.hang_ups == 0
+    v.close()
+
+
 def test_plain():
     v = Volume()
     path = v.add("vol")

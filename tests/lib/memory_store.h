@@ -60,6 +60,7 @@ class MemoryStore : public SnapStore {
                     const std::function<bool(const ChunkRange&)>& sink) override;
   bool dirty() const override { return dirty_; }
   bool batch_full() const override { return false; }
+  uint64_t commits() const override { return commits_; }
   Status Commit(bool flush_copies) override;
   Result<bool> Step() override;
   Status Checkpoint() override { return Commit(false); }

@@ -24,11 +24,27 @@ class Served {
     auto memory = std::make_unique<MemoryStore>(kOriginChunks, store_chunks);
     store = memory.get();
     volume_ = server::Volume::TEST_Wrap(std::move(memory), kDevices, folder / "state");
-    server::Config config;
-    config.agent = folder / "agent";
-    config.socket = folder / "server";
-    config.wait_ms = wait_ms;
-    server = std::make_unique<server::Server>(loop, *volume_, config, *ListenUnix(config.socket));
+    config_.agent = folder / "agent";
+    config_.socket = folder / "server";
+    config_.wait_ms = wait_ms;
+    Start();
+  }
+
+  // ---- one server ends and another follows
+  void Start(server::Handover left = {}) {
+    server = std::make_unique<server::Server>(loop, *volume_, config_, *ListenUnix(config_.socket));
+    server->TakeUp(std::move(left));
+  }
+  // What a server leaves that is asked to end now; through the bytes that the store would have.
+  server::Handover End() {
+    bool ended = false;
+    server->TEST_OnEnd([&ended] { ended = true; });
+    server->Shutdown();
+    if (!RunUntil(loop, [&ended] { return ended; }) || !server->Finish()) std::abort();
+    server::Handover left = server->Leave();
+    server.reset();
+    left.kept = *wire::DecodeKept(wire::EncodeKept(left.kept));
+    return left;
   }
 
   // A linked kernel with an active origin.
@@ -65,6 +81,7 @@ class Served {
 
  private:
   uint64_t store_chunks_;
+  server::Config config_;
   std::unique_ptr<server::Volume> volume_;
 
  public:
