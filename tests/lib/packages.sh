@@ -1,14 +1,17 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
-# The project's packages, built once for one state of the sources.  To be sourced.
+# The project's packages, built once for one state of the sources, by dpkg-buildpackage in a root file
+# system that has their Build-Depends and nothing else.  To be sourced.
 #
-#   packages_build     builds zumastor and zumastor-dkms from a clean copy of
-#                      the checkout and prints the folder that holds them, kept
-#                      under $ZUMASTOR_CACHE
+#   packages_build     prints the folder that holds zumastor and zumastor-dkms; beside them are
+#                      build/ (all that the build left, with its .changes) and older/ (the same packages as
+#                      version 0.9, to upgrade from).  Kept under $ZUMASTOR_CACHE
 
 ZUMASTOR_CACHE=${ZUMASTOR_CACHE:-/var/cache/zumastor-tests}
 # shellcheck source=tests/lib/sources.sh
 . "$(dirname "${BASH_SOURCE[0]}")/sources.sh"
+# shellcheck source=tests/lib/chroot.sh
+. "$(dirname "${BASH_SOURCE[0]}")/chroot.sh"
 
 packages_build() {
 	local dir
@@ -21,15 +24,38 @@ packages_build() {
 		# Earlier states are of no more use.
 		find "$ZUMASTOR_CACHE/packages" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf {} +
 		rm -rf "$dir"
-		mkdir -p "$dir"
-		sources_copy "$dir/zumastor" || exit 1
-		(cd "$dir/zumastor" && DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
-			dpkg-buildpackage -us -uc -b) >"$dir/build.log" 2>&1 || {
+		mkdir -p "$dir/build" "$dir/older"
+		packages_build_in "$dir/root" "$dir" >"$dir/build.log" 2>&1 || {
 			tail -n 30 "$dir/build.log" >&2
+			rm -rf --one-file-system "$dir/root"
 			exit 1
 		}
-		rm -rf "$dir/zumastor" "$dir"/*-dbgsym_*
+		rm -rf --one-file-system "$dir/root"
 		touch "$dir/done"
 	) 9>"$ZUMASTOR_CACHE/packages/lock" || return 1
 	echo "$dir"
+}
+
+# packages_build_in ROOT DIR: the tests of `make check` are run elsewhere; ZUMASTOR_SOAK runs them here too.
+packages_build_in() {
+	local root=$1 dir=$2 options
+	options="parallel=$(nproc)"
+	[ -n "${ZUMASTOR_SOAK:-}" ] || options="nocheck $options"
+	chroot_make build "$root" && sources_copy "$root/home/builder/zumastor" || return 1
+	cat >"$root/home/builder/build" <<-END || return 1
+		set -e
+		export DEB_BUILD_OPTIONS="$options"
+		cd ~/zumastor
+		dpkg-buildpackage -us -uc -b
+		mkdir ~/built ~/older && mv ../zumastor*_* ~/built
+		# The same program under an older name: nothing is compiled again.
+		sed -i '1s/(.*)/(0.9)/' debian/changelog
+		dpkg-buildpackage -us -uc -b -nc
+		mv ../zumastor*.deb ~/older
+	END
+	chroot "$root" chown -R builder: /home/builder
+	chroot_run "$root" runuser -u builder -- sh /home/builder/build || return 1
+	cp "$root"/home/builder/built/* "$dir/build/" && cp "$root"/home/builder/older/* "$dir/older/" || return 1
+	rm -f "$dir"/older/*-dbgsym_*
+	cp "$dir"/build/*.deb "$dir/" && rm -f "$dir"/*-dbgsym_*
 }

@@ -94,9 +94,11 @@ START_TEST(grants_of_the_link_before_are_still_settled_only_once) {
   (void)kernel->ExpectAck();
   ck_assert_uint_eq(Count(kernel->GetGrant(10)), 8);
   s.Start(s.End());
+  // The store is full: the snapshot is given up for one chunk more, not a grant of this link.
   kernel->Send(wire::GrantWanted{1});
-  s.Settle();
-  ck_assert_uint_eq(s.store->TEST_granted(), 8);
+  (void)kernel->Expect<wire::Resume>();
+  (void)kernel->ExpectType(wire::Grant::kType);
+  ck_assert_uint_eq(s.store->TEST_granted(), 9);
 }
 END_TEST
 
