@@ -3,7 +3,7 @@
 # What the tests of the installed packages share.  To be sourced.
 
 work=${AUTOPKGTEST_TMP:-$(mktemp -d)}
-cd "$work"
+cd "$work" || exit 1
 
 fail() {
 	echo "FAILED: $*"

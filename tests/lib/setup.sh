@@ -6,7 +6,7 @@ set -eu
 packages=(
 	# the packages
 	autoconf automake g++ make pkg-config libsystemd-dev libudev-dev libdevmapper-dev
-	libcli11-dev nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libblkid-dev libmount-dev check
+	libcli11-dev nlohmann-json3-dev libzstd-dev libssl-dev libisal-dev libxxhash-dev libblkid-dev libmount-dev check
 	dpkg-dev debhelper dh-dkms systemd git ca-certificates
 	# virtual machines
 	mmdebstrap qemu-system-x86 socat python3 e2fsprogs
@@ -15,7 +15,7 @@ case ${1:-} in
 demo) ;;
 bench) packages+=(fio thin-provisioning-tools dmsetup kmod cpio zstd) ;;
 *) packages+=(
-	clang-19 libclang-rt-19-dev shellcheck sparse libxxhash-dev groff-base
+	clang-19 libclang-rt-19-dev shellcheck sparse groff-base
 	# the kernel of user-mode Linux, and what runs in it
 	linux-source-6.1 flex bison bc libelf-dev libc6-dev xz-utils patch kmod rsync
 	dmsetup xfsprogs iproute2 gcc cpio
