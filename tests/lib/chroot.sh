@@ -29,7 +29,7 @@ chroot_packages() {
 # chroot_tar KIND: the path of its tar file, made on first use.
 chroot_tar() {
 	local kind=$1 control=$chroot_lib/../../debian/control key tar
-	key=$({ chroot_packages "$kind"; sed '/^$/q' "$control"; } | sha256sum | cut -c1-12)
+	key=$({ chroot_packages "$kind"; awk '/^[^ ]/ { on = /^Build-Depends:/ } on' "$control"; } | sha256sum | cut -c1-12)
 	tar=$ZUMASTOR_CACHE/chroot/$kind-$key.tar
 	mkdir -p "$ZUMASTOR_CACHE/chroot"
 	(
