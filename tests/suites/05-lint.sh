@@ -22,7 +22,7 @@ done < <(sources_list 'lib/*.h')
 gcc -fsyntax-only -x c kernel/uapi/dm-ddsnap.h || rc=1
 
 # Scripts.
-mapfile -t scripts < <(sources_list '*.sh' bootstrap tests/run tests/demo .ci/run 'tools/completion/bash/*')
+mapfile -t scripts < <(sources_list '*.sh' bootstrap tests/run tests/demo .ci/run 'tools/completion/bash/*' 'debian/zumastor.p*' debian/tests/volume debian/tests/deltas)
 shellcheck -x -S warning "${scripts[@]}" || rc=1
 
 # Manual pages: well formed, and there for each that a unit names.
