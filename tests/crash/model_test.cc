@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // Random histories against the model, with server restarts and now and then a
 // power cut.  ZUMASTOR_SEED=N runs one seed; ZUMASTOR_STEPS=N sets how many steps all
-// seeds take together.
+// seeds take together.  Seeds that failed are kept (kept_seeds.h) and come first.
 #include <cstdio>
 #include <cstdlib>
 
+#include "kept_seeds.h"
 #include "simulation.h"
 
 using namespace ddsnap;
@@ -51,8 +52,11 @@ bool RunSeed(uint64_t seed, uint64_t steps) {
       if (!good && sim.why().empty() && sim.power().off()) good = sim.RecoverFromPowerCut();
     }
   }
-  if (!good) std::printf("seed %llu: FAILED: %s\n", static_cast<unsigned long long>(seed),
-                         sim.why().c_str());
+  if (!good) {
+    std::printf("seed %llu: FAILED: %s\n", static_cast<unsigned long long>(seed),
+                sim.why().c_str());
+    KeepSeed("model", seed);
+  }
   return good;
 }
 
@@ -64,6 +68,7 @@ int main() {
   if (const uint64_t seed = FromEnv("ZUMASTOR_SEED", 0); seed != 0)
     return RunSeed(seed, per_seed) ? 0 : 1;
   uint64_t failed = 0;
+  for (const uint64_t kept : KeptSeeds("model")) failed += RunSeed(kept, per_seed) ? 0 : 1;
   uint64_t seed = 1;
   for (; seed * per_seed <= steps; ++seed) failed += RunSeed(seed, per_seed) ? 0 : 1;
   std::printf("model: seeds 1 to %llu, %llu steps each, %llu failed\n",

@@ -3,9 +3,11 @@
 // of it; and with the server killed before every single write and flush, and
 // the power cut just after it has started again, or the history going on.
 // ZUMASTOR_SEED=N runs one history, ZUMASTOR_CUT=N or ZUMASTOR_KILL=N with it one end.
+// Histories that failed are kept (kept_seeds.h) and come first.
 #include <cstdio>
 #include <cstdlib>
 
+#include "kept_seeds.h"
 #include "simulation.h"
 
 using namespace ddsnap;
@@ -80,6 +82,25 @@ uint64_t Kills(uint64_t seed) {
   return sim.power().acts() - first;
 }
 
+struct Tally {
+  uint64_t cuts = 0;
+  uint64_t kills = 0;
+  uint64_t failed = 0;
+};
+
+// One history with every end that it can have.
+void RunHistory(uint64_t seed, Tally* tally) {
+  const uint64_t before = tally->failed;
+  uint64_t writes = 0;
+  tally->failed += RunOnce(seed, ~uint64_t{0}, &writes) ? 0 : 1;
+  for (uint64_t cut = 0; cut < writes && tally->failed < 10; ++cut, ++tally->cuts)
+    tally->failed += RunOnce(seed, cut, nullptr) ? 0 : 1;
+  const uint64_t most = Kills(seed);
+  for (uint64_t kill = 0; kill < most && tally->failed < 10; ++kill, ++tally->kills)
+    tally->failed += RunKilled(seed, kill) ? 0 : 1;
+  if (tally->failed != before) KeepSeed("powercut", seed);
+}
+
 }  // namespace
 
 int main() {
@@ -87,22 +108,19 @@ int main() {
   const uint64_t histories = FromEnv("ZUMASTOR_HISTORIES", 6);
   const uint64_t one_cut = FromEnv("ZUMASTOR_CUT", ~uint64_t{0});
   const uint64_t one_kill = FromEnv("ZUMASTOR_KILL", ~uint64_t{0});
-  uint64_t cuts = 0;
-  uint64_t kills = 0;
-  uint64_t failed = 0;
-  for (uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : histories); ++seed) {
-    uint64_t writes = 0;
-    if (one_cut != ~uint64_t{0}) return RunOnce(seed, one_cut, nullptr) ? 0 : 1;
-    if (one_kill != ~uint64_t{0}) return RunKilled(seed, one_kill) ? 0 : 1;
-    failed += RunOnce(seed, ~uint64_t{0}, &writes) ? 0 : 1;
-    for (uint64_t cut = 0; cut < writes && failed < 10; ++cut, ++cuts)
-      failed += RunOnce(seed, cut, nullptr) ? 0 : 1;
-    const uint64_t most = Kills(seed);
-    for (uint64_t kill = 0; kill < most && failed < 10; ++kill, ++kills)
-      failed += RunKilled(seed, kill) ? 0 : 1;
+  const uint64_t one = only != 0 ? only : 1;
+  if (one_cut != ~uint64_t{0}) return RunOnce(one, one_cut, nullptr) ? 0 : 1;
+  if (one_kill != ~uint64_t{0}) return RunKilled(one, one_kill) ? 0 : 1;
+  Tally tally;
+  if (only != 0) {
+    RunHistory(only, &tally);
+  } else {
+    for (const uint64_t kept : KeptSeeds("powercut")) RunHistory(kept, &tally);
+    for (uint64_t seed = 1; seed <= histories; ++seed) RunHistory(seed, &tally);
   }
   std::printf("power cuts: %llu, kills: %llu, %llu failed\n",
-              static_cast<unsigned long long>(cuts), static_cast<unsigned long long>(kills),
-              static_cast<unsigned long long>(failed));
-  return failed == 0 && cuts > 0 && kills > 0 ? 0 : 1;
+              static_cast<unsigned long long>(tally.cuts),
+              static_cast<unsigned long long>(tally.kills),
+              static_cast<unsigned long long>(tally.failed));
+  return tally.failed == 0 && tally.cuts > 0 && tally.kills > 0 ? 0 : 1;
 }
