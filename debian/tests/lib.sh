@@ -25,7 +25,7 @@ disk() {
 
 # The module that dkms has built for the kernel that runs; without that kernel's headers there is none.
 need_module() {
-	modprobe dm-ddsnap && return
+	[ -d /sys/module/dm_ddsnap ] || modprobe dm-ddsnap && return
 	dkms status
 	fail "no module for $(uname -r)"
 }

@@ -11,16 +11,15 @@ quiet() { "$@" >/tmp/out 2>&1 || { tail -n 40 /tmp/out; fail "$* (status $?)"; }
 is() { [ "$1" = "$2" ] || fail "$3: '$1', not '$2'"; }
 module() { find /lib/modules -name 'dm-ddsnap.ko*' | wc -l; }
 
-# Everything on the file system with kind, mode, owner, target and contents, but for what dpkg, apt, dkms and the
-# linker keep about any package, and indexes of modules.
+# Everything on the file system with kind, mode, owner, target, size and time of the last change, but for what
+# dpkg, apt, dkms and the linker keep about any package, and indexes of modules.
 files() {
 	find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /packages \
 		-o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log -o -path /var/lib/dkms/mok.\* \
 		-o -path /etc/ld.so.cache -o -path '/lib/modules/*/modules.*' -o -path '/usr/lib/modules/*/modules.*' \
 		-o -path /var/lib/systemd/deb-systemd-helper-enabled -o -path /var/lib/systemd/deb-systemd-helper-masked \
 		-o -path '/boot/initrd.img-*' \) -prune -o \
-		\( -type f -printf '%y %m %U:%G %p %s ' -exec sh -c 'sha256sum <"$1" | cut -c1-16' _ {} \; \) -o \
-		\( ! -type f ! -path / -printf '%y %m %U:%G %p %l\n' \) | sort -k4
+		\( -type f -printf '%y %m %U:%G %p %s %T@\n' \) -o \( ! -path / -printf '%y %m %U:%G %p %l\n' \) | sort -k4
 }
 changed() { diff <(echo "$1") <(files) | grep '^[<>]' | sort -k5; }
 
