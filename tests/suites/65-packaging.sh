@@ -84,7 +84,7 @@ machine() {
 	# An emulated machine takes minutes to compile the module, which `life` does as well; without headers
 	# dkms has nothing to build for, and the module that is loaded stays.
 	[ "$(vm_accel "$disk")" = kvm ] || step "$suite" 'rm /lib/modules/*/build' || return 1
-	step "$suite" "python3 -u tests/system/test_upgrade.py /dev/disk/by-id/virtio-{origin,store} /opt/zumastor-tests/new/*.deb" &&
+	step "$suite" "RESTARTS=${RESTARTS:-12} ${SEED:+SEED=$SEED} python3 -u tests/system/test_upgrade.py /dev/disk/by-id/virtio-{origin,store} /opt/zumastor-tests/new/*.deb" &&
 		step "$suite" 'mkdir -p /var/tmp/apt && for t in volume deltas; do AUTOPKGTEST_TMP=$(mktemp -d /var/tmp/apt/XXXXXX) bash "$t" || exit 1; done' &&
 		step "$suite" 'bash tests/system/package_removal.sh' && echo "$suite: PASS"
 }
