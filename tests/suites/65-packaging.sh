@@ -40,7 +40,7 @@ release() {
 	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1
 		rpmbuild -ta --nodeps zumastor/build/dist/zumastor-*.tar.xz' >"$VM_DIR/rpm.log" 2>&1 ||
 		{ tail -n 40 "$VM_DIR/rpm.log"; return 1; }
-	same_files && as_builder 'rpmlint -c zumastor/rpm/rpmlint.toml rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
+	same_files && as_builder 'rpmlint rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
 }
 
 # Debian keeps some files elsewhere, numbers its udev rules otherwise and compresses manual pages; besides that
