@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/event.h"
 #include "creation_queue.h"
 #include "io/event_loop.h"
 #include "link_waiter.h"
@@ -29,6 +30,7 @@ class KernelSession;
 struct Config {
   Volume::Paths paths;
   std::string agent, socket;
+  std::string volume;                 // its name; empty: started by hand
   std::optional<Uuid> expected_uuid;  // that the store must have
   uint64_t cache_bytes = 64 << 20;
   uint64_t wait_ms = 30000;  // for the link, and for the kernel to become quiet
@@ -66,6 +68,9 @@ class Server {
   void KernelGone(KernelSession* kernel);
   void Forget(Session& session);  // its channel is closed
   void Shutdown();                // ends the loop
+  // Something an administrator may want to act upon.
+  void Report(int priority, const Event& event, const std::string& text,
+              const std::vector<LogField>& fields = {});
 
   // After the loop: leaves the store checkpointed.
   [[nodiscard]] Status Finish();

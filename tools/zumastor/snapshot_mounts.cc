@@ -32,6 +32,7 @@ std::string IndexOf(const std::string& volume) { return "/run/zumastor/mounts/" 
 std::string OptionsFor(const std::string& type) {
   const std::string always = "ro,nosuid,nodev";
   if (type == "xfs") return always + ",norecovery,nouuid";
+  if (type == "f2fs") return always + ",norecovery";
   if (type == "ext3" || type == "ext4") return always + ",noload";
   return always;
 }
