@@ -35,7 +35,7 @@ tags() { zumastor list "$1" --json | jq -r "$2"; }
 # loop SIZE: a new loop device, by name.
 loop() {
 	local file
-	file=$(mktemp /root/loop.XXXXXX) && truncate -s "$1" "$file" && losetup --show -f "$file"
+	file=$(mktemp /root/loop.XXXXXX) && truncate -s "$1" "$file" && losetup -P --show -f "$file"
 }
 # unloop DEVICE...: it goes, with its file.
 unloop() {
