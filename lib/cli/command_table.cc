@@ -72,8 +72,7 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
   if (const auto done = ParseCommandLine(app, program.version, argc, argv)) return *done;
   Result<int> result = RunAction(chosen);
   if (!result) {
-    std::fprintf(stderr, "%s: %s\n", program.name.c_str(),
-                 OneLine(result.error().text).c_str());
+    std::fprintf(stderr, "%s: %s\n", program.name.c_str(), OneLine(result.error().text).c_str());
     return kFailed;
   }
   if (std::fflush(stdout) != 0) {
