@@ -179,7 +179,7 @@ void RetriggerAll(const Options& options) {
 
 Status Start(const Options& options) {
   if (Status s = Systemctl("daemon-reload", {}); !s) return s;
-  if (Status s = Systemctl("enable", {VolumeUnit(options.name)}); !s) return s;
+  if (Status s = Systemctl("enable", {"--no-reload", VolumeUnit(options.name)}); !s) return s;
   return Systemctl("start", {VolumeUnit(options.name)});
 }
 
@@ -210,7 +210,7 @@ Result<int> Run(const Options& options) {
   if (Status s = folder.Save(options.name, WriteConfig(options, *uuid)); !s) return Pass(s);
   RetriggerAll(options);
   if (Status s = Start(options); !s) {
-    (void)Systemctl("disable", {VolumeUnit(options.name)});
+    (void)Systemctl("disable", {"--no-reload", VolumeUnit(options.name)});
     (void)folder.Remove(options.name);
     (void)Systemctl("daemon-reload", {});
     RetriggerAll(options);

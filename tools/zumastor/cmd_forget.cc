@@ -37,7 +37,7 @@ Result<int> Run(const std::string& name) {
   if (config)
     if (Status s = StopVolume(*config); !s) return Pass(s);
   if (Status s = RemoveConfig(folder, name); !s) return Pass(s);
-  if (Status s = Systemctl("disable", {VolumeUnit(name)}); !s) Warn(s.error().text);
+  if (Status s = Systemctl("disable", {"--no-reload", VolumeUnit(name)}); !s) Warn(s.error().text);
   if (Status s = Systemctl("stop", {ServerSocketUnit(name)}); !s) Warn(s.error().text);
   if (Status s = RecordFolder::Default().Remove(name); !s) Warn(s.error().text);
   if (Status s = Systemctl("daemon-reload", {}); !s) Warn(s.error().text);

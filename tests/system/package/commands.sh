@@ -64,14 +64,14 @@ completion() {
 
 # again SECONDS COMMAND: over and over. It may be refused, with one line; nothing else.
 again() {
-	local end=$((SECONDS + $1)) n=0 good=0 rc
+	local end=$((SECONDS + $1)) n=0 good=0 rc said=/run/again.$BASHPID
 	while [ $SECONDS -lt "$end" ]; do
 		n=$((n + 1))
-		bash -c "$2" >/dev/null 2>"/run/again.$BASHPID"
+		bash -c "$2" >/dev/null 2>"$said"
 		rc=$?
 		[ $rc -ne 0 ] || good=$((good + 1))
-		if [ $rc -gt 1 ] || [ "$(grep -cv '^zumastor: warning: ' "/run/again.$BASHPID")" -gt 1 ]; then
-			echo "$2: status $rc: $(cat "/run/again.$BASHPID")"
+		if [ $rc -gt 1 ] || [ "$(grep -cv '^zumastor: warning: ' "$said")" -gt 1 ]; then
+			echo "$2: status $rc: $(cat "$said")"
 			return 1
 		fi
 	done
