@@ -66,14 +66,22 @@ Status AddMount(const LiveVolume& volume, Tag tag, const std::string& folder) {
   return {};
 }
 
-// Stops the automount and what it has mounted.
+// Stops the automount and what it has mounted.  EBUSY if that is in use, and all is as before: the
+// mount goes first, for an automount that stops takes along, lazily, whatever is mounted on it.
 Status RemoveMount(const std::string& path) {
   const std::string unit = EscapeUnitPath(path);
+  auto mounted = MountedAt(path);
+  if (!mounted) return Pass(mounted);
+  if (!mounted->empty() && *mounted != "autofs") {
+    (void)Systemctl("stop", {unit + ".mount"});
+    mounted = MountedAt(path);
+    if (!mounted) return Pass(mounted);
+    if (!mounted->empty() && *mounted != "autofs") return Fail(EBUSY, path + ": in use");
+  }
   (void)Systemctl("stop", {unit + ".automount"});
-  (void)Systemctl("stop", {unit + ".mount"});
-  auto still = MountedAt(path);
-  if (!still) return Pass(still);
-  if (!still->empty()) return Fail(EBUSY, path + ": in use");
+  mounted = MountedAt(path);
+  if (!mounted) return Pass(mounted);
+  if (!mounted->empty()) return Fail(EBUSY, path + ": in use");
   std::error_code error;
   fs::remove(path, error);
   return {};
