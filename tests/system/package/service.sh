@@ -36,6 +36,7 @@ metrics() {
 	mkdir -p /var/lib/prometheus/node-exporter
 	run systemctl start zumastor-metrics.service
 	grep -q 'zumastor_volume_up{volume="data"} 1' /var/lib/prometheus/node-exporter/zumastor.prom || fail "no metrics"
+	is "$(stat -c %a /var/lib/prometheus/node-exporter/zumastor.prom)" 644 "who may read the metrics"
 }
 
 server_pid() { systemctl show -P MainPID zumastor-server@data.service; }
@@ -129,5 +130,6 @@ frozen() {
 	run systemctl start zumastor-snapshot@my-vol.timer zumastor-snapshot@my-vol.service
 }
 
-units && enabling && metrics && watchdog && frozen
+[ $# -gt 0 ] || set -- units enabling metrics watchdog frozen
+for part; do $part; done
 echo "service: PASS"

@@ -63,7 +63,8 @@ snapshots() {
 	run systemctl start zumastor-snapshot@my-vol.service
 	is "$(tags my-vol length)" 2 "snapshots after a run with nothing due"
 	[ -n "$(systemctl show -P NextElapseUSecRealtime zumastor-snapshot@my-vol.timer)" ] || fail "no timer"
-	is "$(systemctl show -P Persistent,RandomizedDelayUSec zumastor-snapshot@my-vol.timer | paste -sd,)" yes,2s "the timer"
+	is "$(systemctl show -P Persistent zumastor-snapshot@my-vol.timer)" yes "Persistent"
+	is "$(systemctl show -P RandomizedDelayUSec zumastor-snapshot@my-vol.timer)" 2s "RandomizedDelaySec"
 	for n in hourly daily; do
 		systemctl show -P TimersCalendar zumastor-snapshot@my-vol.timer | grep -q "OnCalendar=$(systemd-analyze calendar $n | sed -n 's/ *Normalized form: //p')" ||
 			fail "the timer has no $n calendar"
