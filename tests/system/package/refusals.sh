@@ -33,7 +33,7 @@ define 'No such file' v "$origin" /dev/nothing
 define 'Block device required' v "$origin" /dev/null
 define 'Block device required' v /etc/passwd "$store"
 define 'same device' v "$origin" "$origin"
-ln -s "$origin" /root/other-name
+ln -sfn "$origin" /root/other-name
 define 'same device' v "$origin" /root/other-name
 define 'same device' v "$origin" "$store" --meta "$store"
 define 'too small' v "$origin" "$tiny"
