@@ -69,65 +69,50 @@ watchdog() {
 }
 
 # Waits until the file system is frozen; then $toucher is a process that waits for it.
-await_frozen() {
-	local i
-	for ((i = 0; i < 100; i++)); do
-		touch "$1" &
-		toucher=$!
-		sleep 0.3
-		[ "$(cut -d' ' -f3 /proc/$toucher/stat 2>/dev/null)" != D ] && continue
-		sleep 0.3
-		[ "$(cut -d' ' -f3 /proc/$toucher/stat 2>/dev/null)" = D ] && return
-	done
-	fail "$1: the file system does not freeze"
-}
-# The moment in which it is frozen is made to last: a hook stops the server.
-hold_frozen() {
-	printf '#!/bin/sh\nsystemctl kill -s STOP "zumastor-server@$ZUMASTOR_VOLUME.service"\n' >/etc/zumastor/hooks.d/pre-snapshot
-	chmod +x /etc/zumastor/hooks.d/pre-snapshot
-}
-thawed() {
-	local begun=$SECONDS
-	until_true 20 eval "! kill -0 $toucher" || fail "$1: stays frozen"
-	# The limit of 10 s is not what has thawed it.
-	[ $((SECONDS - begun)) -lt 7 ] || fail "$1: thawed after $((SECONDS - begun)) s only"
-	echo "thawed after: $1"
-}
-
+await_# A volume of its own, without snapshots before each: so freezing it needs no copies, and no server.
 frozen() {
-	local maker
-	# The command alone is killed.
+	local maker origin store file=/run/fz/file
+	origin=$(loop 32M) store=$(loop 32M)
+	mkfs.ext4 -q "$origin" && mkdir -p /run/fz
+	run zumastor define volume fz "$origin" "$store" --initialize
+	run mount /dev/zumastor/fz /run/fz
+	touch $file
 	hold_frozen
-	zumastor snapshot data >/dev/null 2>&1 &
+	# The command alone is killed.
+	zumastor snapshot fz >/dev/null 2>&1 &
 	maker=$!
-	await_frozen /srv/data/not-frozen
+	await_frozen $file
 	kill -9 $maker
 	thawed "kill -9 of a command"
-	systemctl kill -s CONT zumastor-server@data.service
+	answer
 	# The whole job is killed, its guard included.
-	systemctl stop zumastor-snapshot@my-vol.timer
-	jq '.last_run = {}' /var/lib/zumastor/volumes/my-vol.json >/run/records && cp /run/records /var/lib/zumastor/volumes/my-vol.json
-	systemctl start --no-block zumastor-snapshot@my-vol.service
-	await_frozen /srv/my-vol/not-frozen
-	systemctl kill -s KILL zumastor-snapshot@my-vol.service
+	run zumastor define schedule fz --hourly 1
+	systemctl start --no-block zumastor-snapshot@fz.service
+	await_frozen $file
+	systemctl kill -s KILL zumastor-snapshot@fz.service
 	thawed "kill -9 of all of a job"
-	systemctl kill -s CONT zumastor-server@my-vol.service
-	until_true 30 eval 'zumastor status my-vol --json | jq -r ".problems[].what" | grep "snapshot job failed: was killed"' ||
+	answer
+	until_true 30 eval 'zumastor status fz --json | jq -r ".problems[].what" | grep "snapshot job failed: was killed"' ||
 		fail "nobody says that the job was killed"
-	rm /etc/zumastor/hooks.d/pre-snapshot
 	# Nobody is killed, but the server does not answer: the limit thaws, and the command says so.
-	hold_frozen
-	zumastor snapshot data >/run/late 2>&1 &
+	zumastor snapshot fz >/dev/null 2>/run/late &
 	maker=$!
-	await_frozen /srv/data/not-frozen
-	until_true 20 eval "! kill -0 $toucher" || fail "there is no limit"
-	systemctl kill -s CONT zumastor-server@data.service
+	await_frozen $file
+	until_true 30 eval "! kill -0 $toucher" || fail "there is no limit"
+	systemctl kill -s CONT zumastor-server@fz.service
 	wait $maker || fail "snapshot: $(cat /run/late)"
 	grep -q 'was thawed before' /run/late || fail "the late snapshot is not called late: $(cat /run/late)"
 	rm /etc/zumastor/hooks.d/pre-snapshot
-	for tag in $(tags data '.[1:][].tag'); do run zumastor delete data "$tag"; done
-	systemctl reset-failed zumastor-snapshot@my-vol.service
-	run systemctl start zumastor-snapshot@my-vol.timer zumastor-snapshot@my-vol.service
+	umount /run/fz
+	run zumastor forget fz
+	unloop "$origin" "$store"
+	systemctl reset-failed zumastor-snapshot@fz.service 2>/dev/null
+}
+# The server goes on, and what it has made for a command that was killed is deleted.
+answer() {
+	systemctl kill -s CONT zumastor-server@fz.service
+	until_true 30 eval '[ "$(tags fz length)" = 1 ]' || fail "the server does not go on"
+	run zumastor delete fz "$(tags fz '.[0].tag')"
 }
 
 [ $# -gt 0 ] || set -- units enabling metrics watchdog frozen
