@@ -16,11 +16,13 @@ constexpr size_t kMaxConnections = 4096;
 
 }  // namespace
 
-Agent::Agent(EventLoop& loop, Fd listener, Connector connector, uint64_t identify_wait_ms)
+Agent::Agent(EventLoop& loop, Fd listener, Connector connector, uint64_t identify_wait_ms,
+             uint64_t link_wait_ms)
     : loop_(loop),
       listener_(std::move(listener)),
       connector_(std::move(connector)),
       identify_wait_ms_(identify_wait_ms),
+      link_wait_ms_(link_wait_ms),
       accept_(loop.AddIo(listener_.get(), EPOLLIN, [this](uint32_t) { Accept(); })),
       advance_(loop.AddDeferred(EventLoop::kPriorityTurn,
                                 [this] {
@@ -53,7 +55,8 @@ void Agent::Accept() {
 
 Status Agent::OnFrame(Connection& c, const wire::Frame& frame) {
   if (c.request) return Fail(EPROTO, "a second request on one connection");
-  const KernelRequest::Context context{loop_, registry_, connector_, identify_wait_ms_};
+  const KernelRequest::Context context{loop_, registry_, connector_, identify_wait_ms_,
+                                       link_wait_ms_};
   switch (frame.type) {
     case wire::Identify::kType:
       if (c.server) break;

@@ -14,7 +14,8 @@ namespace ddsnap::agent {
 class Agent {
  public:
   // The loop outlives the agent.
-  Agent(EventLoop& loop, Fd listener, Connector connector, uint64_t identify_wait_ms = 20000);
+  Agent(EventLoop& loop, Fd listener, Connector connector, uint64_t identify_wait_ms = 20000,
+        uint64_t link_wait_ms = 10000);
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
 
@@ -31,7 +32,7 @@ class Agent {
   EventLoop& loop_;
   Fd listener_;
   const Connector connector_;
-  const uint64_t identify_wait_ms_;
+  const uint64_t identify_wait_ms_, link_wait_ms_;
   Registry registry_;
   std::vector<std::unique_ptr<Connection>> connections_, closed_;
   EventSource accept_;

@@ -13,7 +13,10 @@
 
 #include "base/log.h"
 #include "base/uuid.h"
+#include "dm/dm.h"
+#include "host/event_queue.h"
 #include "io/unix_socket.h"
+#include "volume/volume_config.h"
 
 namespace ddsnap::agent {
 namespace {
@@ -59,7 +62,9 @@ KernelRequest::KernelRequest(const Context& context, wire::Channel& kernel,
     : context_(context),
       kernel_(kernel),
       need_server_(what),
+      deadline_(context.loop.AddTimer([this] { OnLongWait(); })),
       retry_(context.loop.AddTimer([this] { Retry(); })) {
+  deadline_.ArmAfter(context.link_wait_ms);
   Advance();
 }
 
@@ -141,6 +146,14 @@ void KernelRequest::OnChildDone(int wait_status) {
 void KernelRequest::OnDeadline() {
   if (server_) server_->Close();
   Refuse(ENOENT, "no server has registered for " + Numbers(devices()));
+}
+
+// Said once for a request, which the kernel keeps until it has a link.
+void KernelRequest::OnLongWait() {
+  const std::string name = dm::NameOf({need_server_->dm_dev.major, need_server_->dm_dev.minor});
+  ReportEvent(LOG_WARNING, kLinkWaitingEvent, VolumeOfDmName(name),
+              "the kernel has waited " + std::to_string(context_.link_wait_ms / 1000) +
+                  " s for a server of " + Numbers(devices()) + "; first writes wait with it");
 }
 
 void KernelRequest::Retry() {

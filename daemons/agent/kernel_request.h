@@ -25,6 +25,7 @@ class KernelRequest {
     const Registry& registry;
     const Connector& connector;
     uint64_t identify_wait_ms;
+    uint64_t link_wait_ms;  // then the event link-waiting
   };
 
   // `kernel` is the kernel's connection; it outlives the request, and is
@@ -41,6 +42,7 @@ class KernelRequest {
   void HandOver(Fd server);
   void OnChildDone(int wait_status);
   void OnDeadline();
+  void OnLongWait();
   void Retry();
   void Refuse(int error, const std::string& reason);
 

@@ -38,6 +38,7 @@ void TakeOperands(std::vector<std::string> operands, Config* config) {
 Status TakeVolume(const std::string& name, Config* config) {
   auto volume = ConfigFolder::Default().Load(name);
   if (!volume) return Pass(volume);
+  config->volume = name;
   config->paths.store = volume->store;
   config->paths.origin = volume->origin;
   config->paths.meta = volume->metadata;

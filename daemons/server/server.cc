@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/event.h"
 #include "base/log.h"
+#include "host/event_queue.h"
 #include "io/unix_socket.h"
 #include "kernel_session.h"
 
@@ -107,8 +107,8 @@ void Server::CommitTurn() {
 // is given up, which the store cannot remember, so a mark does.
 void Server::CommitFailed(const Error& why) {
   abandoned_ = why;
-  LogEvent(LOG_CRIT, kStoreFailedEvent,
-           "snapshot store failed, all snapshots are given up: " + why.text);
+  Report(LOG_CRIT, kStoreFailedEvent,
+         "snapshot store failed, all snapshots are given up: " + why.text);
   if (Status s = volume_.MarkAbandoned(); !s) {
     Log(LOG_CRIT, "and this cannot be remembered over a restart: " + s.error().text);
   }
@@ -185,6 +185,11 @@ void Server::Shutdown() {
 bool Server::RequestsUnderWay() const {
   return kernel_ != nullptr &&
          std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s->busy(); });
+}
+
+void Server::Report(int priority, const Event& event, const std::string& text,
+                    const std::vector<LogField>& fields) {
+  ReportEvent(priority, event, config_.volume, text, fields);
 }
 
 Status Server::Finish() {

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/event.h"
 #include "creation_queue.h"
 #include "handover.h"
 #include "io/event_loop.h"
@@ -32,6 +33,7 @@ class KernelSession;
 struct Config {
   Volume::Paths paths;
   std::string agent, socket;
+  std::string volume;                 // its name; empty: started by hand
   std::optional<Uuid> expected_uuid;  // that the store must have
   uint64_t cache_bytes = 64 << 20;
   uint64_t wait_ms = 30000;  // for the link, and for the kernel to become quiet
@@ -76,6 +78,9 @@ class Server {
 
   // Instead of ending the loop, which in a test is its peers' as well.
   void TEST_OnEnd(std::function<void()> on_end) { on_end_ = std::move(on_end); }
+  // Something an administrator may want to act upon.
+  void Report(int priority, const Event& event, const std::string& text,
+              const std::vector<LogField>& fields = {});
 
   // After the loop: leaves the store checkpointed.
   [[nodiscard]] Status Finish();

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/event.h"
 #include "kernel_session.h"
 #include "server.h"
 
@@ -41,8 +40,9 @@ void SpacePolicy::Advance(bool more_work) {
   if (more_work) return server_.BackgroundWork();
   if (!dropping_.empty() || GiveUpOne()) return;  // DROPPED, or its background work, wakes us
   wanted_ = 0;
-  LogEvent(LOG_ERR, kStoreFullEvent,
-           "snapshot store is full and no snapshot may be given up: writes to the origin fail");
+  server_.Report(
+      LOG_ERR, kStoreFullEvent,
+      "snapshot store is full and no snapshot may be given up: writes to the origin fail");
   kernel->SendDenied();
 }
 
@@ -61,9 +61,9 @@ Status SpacePolicy::GiveUp(Epoch victim) {
     Log(LOG_ERR, "snapshot " + tag + ": cannot be given up: " + s.error().text);
     return s;
   }
-  LogEvent(LOG_WARNING, kGivenUpEvent,
-           "snapshot " + tag + ": given up, for the snapshot store is full",
-           {{"ZUMASTOR_TAG", tag}, {"ZUMASTOR_EPOCH", std::to_string(victim)}});
+  server_.Report(LOG_WARNING, kGivenUpEvent,
+                 "snapshot " + tag + ": given up, for the snapshot store is full",
+                 {{"ZUMASTOR_TAG", tag}, {"ZUMASTOR_EPOCH", std::to_string(victim)}});
   server_.LiveChanged();
   if (server_.AttachedCount(victim) != 0 && server_.kernel() != nullptr) {
     dropping_.insert(victim);
@@ -103,9 +103,9 @@ void SpacePolicy::ReportFill() {
   const auto level = fill_.Update(space.total_chunks, space.total_chunks - space.free_chunks);
   if (!level) return;
   const std::string percent = std::to_string(*level);
-  LogEvent(LOG_WARNING, kStoreFillingEvent,
-           "snapshot store is " + percent + " % full; snapshots are given up when it is full",
-           {{"ZUMASTOR_PERCENT", percent}});
+  server_.Report(LOG_WARNING, kStoreFillingEvent,
+                 "snapshot store is " + percent + " % full; snapshots are given up when it is full",
+                 {{"ZUMASTOR_PERCENT", percent}});
 }
 
 void SpacePolicy::OnDropped(Epoch snapshot) {

@@ -4,7 +4,6 @@
 #ifndef DDSNAP_BASE_EVENT_H_
 #define DDSNAP_BASE_EVENT_H_
 
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -21,14 +20,15 @@ inline constexpr Event kGivenUpEvent{"given-up", "fffc6ce10f164b1c8cf4814cb7e35b
 inline constexpr Event kStoreFillingEvent{"store-filling", "607d1f2bf54045a584e412649cd9809e"};
 inline constexpr Event kStoreFullEvent{"store-full", "c07ef973f0ca4d25b8d7a2393a6ef585"};
 inline constexpr Event kStoreFailedEvent{"store-failed", "b029dfedeaf443e4be3f65613f3e9208"};
+inline constexpr Event kLinkWaitingEvent{"link-waiting", "9e0b6f1c2d7a4c64a5b3f5d0c8e14a7b"};
 inline constexpr Event kHookFailedEvent{"hook-failed", "c325b38049574bcdac6bdef058ffa4e6"};
 inline constexpr Event kJobFailedEvent{"job-failed", "a7cacd4e14bf4b30878954512ea6868c"};
 
 // Log() with the event's fields before `fields`.
 inline void LogEvent(int priority, const Event& event, const std::string& text,
-                     std::initializer_list<LogField> fields = {}) {
+                     const std::vector<LogField>& fields = {}) {
   std::vector<LogField> all = {{"ZUMASTOR_EVENT", event.name}, {"MESSAGE_ID", event.message_id}};
-  all.insert(all.end(), fields);
+  all.insert(all.end(), fields.begin(), fields.end());
   Log(priority, text, all);
 }
 

@@ -49,6 +49,13 @@ Result<int> RunAction(const Action& action) {
   }
 }
 
+// An error is one line, and no operand that it names can make it do things to a terminal.
+std::string OneLine(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+  return text;
+}
+
 }  // namespace
 
 int RunProgram(const Program& program, std::span<const Command* const> commands, int argc,
@@ -65,7 +72,7 @@ int RunProgram(const Program& program, std::span<const Command* const> commands,
   if (const auto done = ParseCommandLine(app, program.version, argc, argv)) return *done;
   Result<int> result = RunAction(chosen);
   if (!result) {
-    std::fprintf(stderr, "%s: %s\n", program.name.c_str(), result.error().text.c_str());
+    std::fprintf(stderr, "%s: %s\n", program.name.c_str(), OneLine(result.error().text).c_str());
     return kFailed;
   }
   if (std::fflush(stdout) != 0) {

@@ -21,6 +21,9 @@ class Table {
   std::vector<size_t> right_;
 };
 
+// Whether standard output is a terminal that wants colours: not with NO_COLOR set, or TERM=dumb.
+[[nodiscard]] bool UseColour();
+
 // Asks on the terminal, default no.  False as well where there is no terminal.
 [[nodiscard]] bool Confirm(const std::string& question);
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -104,6 +105,14 @@ Result<DeviceNumber> NumberOfName(const std::string& name) {
   dm_info info{};
   if (!dm_task_get_info(task.get(), &info) || !info.exists) return FailErrno(ENXIO, name);
   return DeviceNumber{info.major, info.minor};
+}
+
+std::string NameOf(const DeviceNumber& number) {
+  std::string name;
+  std::ifstream("/sys/dev/block/" + std::to_string(number.major) + ":" +
+                std::to_string(number.minor) + "/dm/name") >>
+      name;
+  return name;
 }
 
 Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {

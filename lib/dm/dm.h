@@ -38,6 +38,9 @@ struct DdsnapDevice {
 // Of the device with this name.  ENXIO if there is none.
 [[nodiscard]] Result<DeviceNumber> NumberOfName(const std::string& name);
 
+// The name of the device with this number, from sysfs; empty if it is none of device-mapper's.
+[[nodiscard]] std::string NameOf(const DeviceNumber& number);
+
 // A device to be, of one target.
 struct NewDevice {
   std::string name;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -98,6 +99,14 @@ bool HasChosenName(const std::string& path) {
          path.starts_with("/dev/md/");
 }
 
+// A link of somebody's own may go, and a name that is not whole means nothing elsewhere.
+std::string Resolved(const std::string& path) {
+  if (path.starts_with("/dev/")) return path;
+  std::error_code error;
+  const auto real = std::filesystem::canonical(path, error);
+  return error ? path : real.string();
+}
+
 }  // namespace
 
 Status WaitForDevice(const std::string& path, uint64_t timeout_ms) {
@@ -135,7 +144,8 @@ bool IsContentName(std::string_view path) {
   return path.starts_with("disk/by-uuid/") || path.starts_with("disk/by-label/");
 }
 
-std::string StableName(const std::string& path) {
+std::string StableName(const std::string& given) {
+  const std::string path = Resolved(given);
   if (HasChosenName(path) && !IsContentName(path)) return path;
   const auto number = NumberOf(path);
   if (!number) return path;

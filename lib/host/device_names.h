@@ -27,7 +27,7 @@ namespace ddsnap {
 [[nodiscard]] Result<std::vector<std::string>> NamesOf(const DeviceNumber& number);
 
 // A name for a configuration file: one that stays with the device when others
-// come and go, and that does not follow from its contents; `path` itself if
+// come and go, and that does not follow from its contents; `path`, links resolved, if
 // there is no better one.
 [[nodiscard]] std::string StableName(const std::string& path);
 

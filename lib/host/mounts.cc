@@ -36,6 +36,16 @@ bool IsOf(libmnt_fs* fs, const DeviceNumber& number) {
          S_ISBLK(st.st_mode) && st.st_rdev == wanted;
 }
 
+// By the number that the kernel gives each mount.
+bool IsHidden(libmnt_fs* fs) {
+  struct statx found {};
+  const int rc = ::statx(AT_FDCWD, mnt_fs_get_target(fs), AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW,
+                         STATX_MNT_ID, &found);
+  if (rc != 0) return true;
+  return (found.stx_mask & STATX_MNT_ID) != 0 &&
+         found.stx_mnt_id != static_cast<uint64_t>(mnt_fs_get_id(fs));
+}
+
 std::string SysFolder(const DeviceNumber& number) {
   return "/sys/dev/block/" + std::to_string(number.major) + ":" + std::to_string(number.minor);
 }
@@ -75,6 +85,13 @@ Result<std::string> UseOf(const DeviceNumber& number) {
   return std::string();
 }
 
+DeviceNumber NumberIn(const std::string& file) {
+  DeviceNumber found;
+  char colon = 0;
+  std::ifstream(file) >> found.major >> colon >> found.minor;
+  return colon == ':' ? found : DeviceNumber();
+}
+
 // The numbers of a disk's partitions.
 std::vector<std::pair<std::string, DeviceNumber>> PartitionsOf(const DeviceNumber& number) {
   std::vector<std::pair<std::string, DeviceNumber>> partitions;
@@ -84,10 +101,8 @@ std::vector<std::pair<std::string, DeviceNumber>> PartitionsOf(const DeviceNumbe
     part += '/';
     part += name;
     if (::access((part + "/partition").c_str(), F_OK) != 0) continue;
-    DeviceNumber found;
-    char colon = 0;
-    std::ifstream(part + "/dev") >> found.major >> colon >> found.minor;
-    if (colon == ':') partitions.emplace_back("/dev/" + name, found);
+    const DeviceNumber found = NumberIn(part + "/dev");
+    if (found != DeviceNumber()) partitions.emplace_back("/dev/" + name, found);
   }
   return partitions;
 }
@@ -102,9 +117,21 @@ Result<std::vector<Mount>> MountsOf(const DeviceNumber& number) {
       mnt_new_iter(MNT_ITER_FORWARD), mnt_free_iter);
   libmnt_fs* fs = nullptr;
   while (it && mnt_table_next_fs(table->get(), it.get(), &fs) == 0) {
-    if (IsOf(fs, number)) mounts.push_back({mnt_fs_get_target(fs), mnt_fs_get_fstype(fs)});
+    if (IsOf(fs, number))
+      mounts.push_back({mnt_fs_get_target(fs), mnt_fs_get_fstype(fs), IsHidden(fs)});
   }
   return mounts;
+}
+
+std::vector<DeviceNumber> OverlapsOf(const DeviceNumber& number) {
+  std::vector<DeviceNumber> overlaps;
+  for (const auto& [name, partition] : PartitionsOf(number)) overlaps.push_back(partition);
+  const std::string folder = SysFolder(number);
+  if (::access((folder + "/partition").c_str(), F_OK) != 0) return overlaps;
+  // The link leads into the disk's folder: its parent is the disk.
+  const DeviceNumber disk = NumberIn(folder + "/../dev");
+  if (disk != DeviceNumber()) overlaps.push_back(disk);
+  return overlaps;
 }
 
 Result<std::string> MountedAt(const std::string& target) {

@@ -16,6 +16,8 @@ namespace ddsnap {
 struct Mount {
   std::string target;
   std::string type;  // of the file system
+  // Something else is mounted over it: `target` leads to that.
+  bool hidden = false;
 };
 
 // Where the device's file system is mounted in this mount namespace, in the
@@ -24,6 +26,10 @@ struct Mount {
 
 // Whether something is mounted exactly at `target`, and if so the type of what is on top.
 [[nodiscard]] Result<std::string> MountedAt(const std::string& target);
+
+// The disk that it is a partition of, or the partitions that it is divided into: other
+// devices with the same bytes.
+[[nodiscard]] std::vector<DeviceNumber> OverlapsOf(const DeviceNumber& number);
 
 // What keeps the device, or a partition of it, busy: "mounted at /srv",
 // "part of /dev/dm-3 (vg-data)", "used as swap", "opened by a program"; empty if nothing does.

@@ -139,6 +139,14 @@ std::string SnapshotDmName(std::string_view volume, uint32_t tag) {
   return OriginDmName(volume) + "@" + std::to_string(tag);
 }
 
+std::string VolumeOfDmName(std::string_view dm_name) {
+  const std::string prefix = OriginDmName("");
+  if (!dm_name.starts_with(prefix)) return {};
+  dm_name.remove_prefix(prefix.size());
+  const std::string_view volume = dm_name.substr(0, dm_name.find('@'));
+  return CheckVolumeName(volume) ? std::string(volume) : std::string();
+}
+
 std::string OriginPath(std::string_view volume) { return "/dev/zumastor/" + std::string(volume); }
 
 std::string SnapshotPath(std::string_view volume, uint32_t tag) {

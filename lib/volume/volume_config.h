@@ -43,6 +43,8 @@ inline constexpr char kAgentSocket[] = "/run/zumastor/agent";
 // "zumastor-NAME", "zumastor-NAME@TAG": in device-mapper.
 [[nodiscard]] std::string OriginDmName(std::string_view volume);
 [[nodiscard]] std::string SnapshotDmName(std::string_view volume, uint32_t tag);
+// The volume that a device-mapper name of either form is of; empty if it is of none.
+[[nodiscard]] std::string VolumeOfDmName(std::string_view dm_name);
 // "/dev/zumastor/NAME", "/dev/zumastor/NAME@TAG".
 [[nodiscard]] std::string OriginPath(std::string_view volume);
 [[nodiscard]] std::string SnapshotPath(std::string_view volume, uint32_t tag);

@@ -18,6 +18,7 @@
 #   vm_faults NAME    prints what the kernel complained of; 0 if it did
 #   vm_scratch SIZE NAME...   makes empty disk files in $VM_DIR, prints paths
 #
+# VM_CLOCK (seconds since 1970) is what its clock says at first.
 # Every machine has a folder $VM_DIR/NAME with pid, port and console.log.
 # VM_MEM, VM_CPUS and VM_APPEND (kernel arguments) may be set, VM_INIT=quick
 # for a machine without systemd that boots in half the time, and VM_KEEP=1 for
@@ -79,6 +80,7 @@ vm_boot() {
 			-device "virtio-blk-pci,drive=d$n,serial=$serial")
 	done
 	[ -z "${VM_KEEP:-}" ] && snapshot=on
+	[ -z "${VM_CLOCK:-}" ] || args+=(-rtc "base=$(date -u -d "@$VM_CLOCK" +%Y-%m-%dT%H:%M:%S)")
 	[ "${VM_INIT:-}" = quick ] && append="$append init=/usr/local/sbin/vm-init"
 	port=$(vm_free_port)
 	echo "$port" >"$dir/port"

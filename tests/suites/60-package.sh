@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
-# volumes, snapshots, names, and $REBOOTS reboots under load.
+# the walk of tests/system/package/walk.sh with $REBOOTS reboots under load, and around it parts of
+# which each machine takes its share ($PACKAGE_PARTS; every one where there is one machine only).
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/packages.sh
@@ -12,33 +13,75 @@ cd "$ZUMASTOR_TOP" || exit 1
 . tests/lib/vm.sh
 trap vm_cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
-reboots=${REBOOTS:-3}
+reboots=${REBOOTS:-5}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
+read -ra all_parts <<<"${PACKAGE_PARTS:-readme service refusals commands devices events missing}"
 export VM_KEEP=1
+# The machines' clocks: no hour begins while a test counts hourly snapshots, and it is not today.
+clock=$(date -u -d 'tomorrow 12:05' +%s)
+begun=$SECONDS
 
 walk() {
-	local suite=$1 disk=$VM_DIR/$1.disk boot
-	vm_disk "$suite" "$disk" --install "$PACKAGES"/*.deb --copy tests/system/package_walk.sh \
+	local suite=$1 disk=$VM_DIR/$1.disk boot part
+	shift
+	vm_disk "$suite" "$disk" --install "$PACKAGES"/*.deb --copy tests/system/package README.md doc/events.md \
 		>"$disk.log" 2>&1 || { tail -n 30 "$disk.log"; return 1; }
 	vm_scratch 192M "$suite-origin" "$suite-store" >/dev/null
 	vm_scratch 320M "$suite-origin2" "$suite-store2" >/dev/null
-	start "$suite" && step "$suite" define && metrics "$suite" || return 1
-	for ((boot = 1; boot <= reboots; boot++)); do
-		reboot_loaded "$suite" && step "$suite" verify "$boot" || return 1
+	! has readme "$@" || readme "$suite" || return 1
+	start "$suite" || return 1
+	for part in refusals events commands devices; do
+		! has $part "$@" || step "$suite" $part.sh || return 1
 	done
-	step "$suite" forget && echo "$suite: PASS"
+	step "$suite" walk.sh define && metrics "$suite" || return 1
+	! has service "$@" || step "$suite" service.sh || return 1
+	for ((boot = 1; boot <= reboots; boot++)); do
+		# The machine was off for a day before the last one.
+		[ $boot -lt "$reboots" ] || clock=$((clock + 86400))
+		reboot_loaded "$suite" && start "$suite" && step "$suite" walk.sh verify "$boot" || return 1
+	done
+	step "$suite" walk.sh missed || return 1
+	! has missing "$@" || missing "$suite" || return 1
+	step "$suite" walk.sh forget && echo "$suite: PASS"
 }
 
-start() {
-	vm_boot "$1" "$VM_DIR/$1.disk" "$VM_DIR/$1-"{origin.img:origin,store.img:store,origin2.img:origin2,store2.img:store2}
+has() {
+	local wanted=$1 part
+	shift
+	for part; do [ "$part" != "$wanted" ] || return 0; done
+	return 1
+}
+
+start() { start_without "$1" ''; }
+
+# start_without SUITE DISK: the machine with all of its disks but one.
+start_without() {
+	local name disks=()
+	for name in origin store origin2 store2; do
+		[ "$name" = "$2" ] || disks+=("$VM_DIR/$1-$name.img:$name")
+	done
+	VM_CLOCK=$((clock + SECONDS - begun)) vm_boot "$1" "$VM_DIR/$1.disk" "${disks[@]}"
 }
 
 step() {
-	local rc
-	vm_run -t 600 "$1" "exec bash /opt/zumastor-tests/package_walk.sh ${*:2}"
+	local rc begun=$SECONDS
+	vm_run -t "${STEP_SECONDS:-600}" "$1" "exec bash /opt/zumastor-tests/package/$2 ${*:3}"
 	rc=$?
 	vm_faults "$1" && { echo "$1: the kernel reported a fault"; return 1; }
 	[ $rc -eq 0 ] || echo "$1: ${*:2}: status $rc"
+	echo "$1: ${*:2}: $((SECONDS - begun)) s"
+	return $rc
+}
+
+# On a machine and disks of its own, which nobody has touched.
+readme() {
+	local rc VM_KEEP=''
+	vm_scratch 192M "$1-vdb" "$1-vdc" >/dev/null
+	vm_boot "$1-readme" "$VM_DIR/$1.disk" "$VM_DIR/$1-vdb.img" "$VM_DIR/$1-vdc.img" || return 1
+	vm_run -t "${STEP_SECONDS:-600}" "$1-readme" 'exec python3 -u /opt/zumastor-tests/package/readme.py /opt/zumastor-tests/README.md'
+	rc=$?
+	vm_faults "$1-readme" && rc=1
+	vm_kill "$1-readme"
 	return $rc
 }
 
@@ -60,14 +103,23 @@ reboot_loaded() {
 		sleep 0.2
 	done
 	echo "$1: down in $((SECONDS - begun - 4)) s"
-	start "$1"
+}
+
+# One volume's store is gone at boot: the other volume and the machine are there in time.
+missing() {
+	step "$1" walk.sh before_missing && reboot_loaded "$1" && start_without "$1" store2 &&
+		step "$1" walk.sh missing && reboot_loaded "$1" && start "$1" && step "$1" walk.sh after_missing
 }
 
 rc=0
 pids=()
 read -ra suites <<<"${PACKAGE_SUITES:-bookworm trixie}"
-for suite in "${suites[@]}"; do
-	walk "$suite" >"$VM_DIR/$suite.log" 2>&1 &
+for i in "${!suites[@]}"; do
+	share=()
+	for p in "${!all_parts[@]}"; do
+		[ $((p % ${#suites[@]})) -ne $((${#suites[@]} - 1 - i)) ] || share+=("${all_parts[p]}")
+	done
+	walk "${suites[i]}" "${share[@]}" >"$VM_DIR/${suites[i]}.log" 2>&1 &
 	pids+=($!)
 done
 for i in "${!pids[@]}"; do

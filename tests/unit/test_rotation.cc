@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <map>
 
 #include "lib/temp_folder.h"
 #include "unit.h"
@@ -74,6 +76,50 @@ START_TEST(as_many_are_kept_as_asked) {
 }
 END_TEST
 
+// A timer that elapses every hour of a year, with both changes of the clock in it.
+START_TEST(a_year_of_snapshots) {
+  const std::vector<Rotation> schedule = {{"hourly", "hourly", 24},
+                                          {"daily", "daily", 7},
+                                          {"weekly", "weekly", 5},
+                                          {"monthly", "monthly", 13}};
+  Records records;
+  std::map<std::string, int> made;
+  std::vector<Tag> all;
+  const time_t end = Utc("2026-12-31 23:00");  // midnight in Berlin
+  for (time_t now = Utc("2025-12-31 23:00"); now < end; now += 3600) {
+    std::vector<std::string> due;
+    for (const Rotation& rotation : schedule) {
+      const auto last = records.last_run.find(rotation.name);
+      if (IsDue(rotation.name,
+                last == records.last_run.end() ? std::nullopt : std::optional(last->second), now))
+        due.push_back(rotation.name);
+    }
+    for (const std::string& rotation : due) ++made[rotation], records.last_run[rotation] = now;
+    if (due.empty()) continue;
+    const Tag tag = records.next_tag++;
+    records.snapshots[tag] = {due};
+    all.push_back(tag);
+    for (const Rotation& rotation : schedule) {
+      for (const Tag old : Expire(rotation, all, &records)) {
+        ck_assert_uint_ne(old, tag);
+        records.snapshots.erase(old);
+        std::erase(all, old);
+      }
+      // Exactly as many as asked, as soon as there have been so many.
+      const int kept =
+          static_cast<int>(std::ranges::count_if(records.snapshots, [&](const auto& s) {
+            return std::ranges::find(s.second.rotations, rotation.name) != s.second.rotations.end();
+          }));
+      ck_assert_int_eq(kept, std::min<int>(made[rotation.name], static_cast<int>(rotation.keep)));
+    }
+  }
+  ck_assert_int_eq(made["hourly"], 365 * 24);
+  ck_assert_int_eq(made["daily"], 365);
+  ck_assert_int_eq(made["weekly"], 53);
+  ck_assert_int_eq(made["monthly"], 12);
+}
+END_TEST
+
 START_TEST(records_come_back) {
   const TempFolder folder;
   const RecordFolder records(folder.path());
@@ -123,5 +169,5 @@ START_TEST(paths_become_unit_names) {
 END_TEST
 
 UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due,
-          the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, records_come_back,
-          damaged_records_are_an_error, paths_become_unit_names)
+          the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, a_year_of_snapshots,
+          records_come_back, damaged_records_are_an_error, paths_become_unit_names)

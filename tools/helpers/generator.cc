@@ -3,6 +3,7 @@
 // as systemd.generator(7) says whenever it reads its units:
 //
 //   zumastor@NAME.service.d/volume.conf    devices to wait for, mounts to come before
+//   NAME.device.d/10-zumastor.conf         how long a mount waits for the volume's name
 //   zumastor-snapshot@NAME.timer.d/schedule.conf, and a link that starts the timer
 //   PATH.mount, for a volume with a MountPoint, and a link that starts it
 //
@@ -16,6 +17,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <vector>
 
 #include "volume/unit_name.h"
 #include "volume/volume_config.h"
@@ -45,6 +47,10 @@ void WriteLink(const fs::path& path, const std::string& target) {
   fs::create_symlink(target, path, error);
 }
 
+std::vector<std::string> NamesOf(const VolumeConfig& config) {
+  return {OriginPath(config.name), "/dev/mapper/" + OriginDmName(config.name)};
+}
+
 // Mounts of the volume, by either of its names, come after it and go before it.
 std::string VolumeDropIn(const VolumeConfig& config) {
   std::string text = "[Unit]\n";
@@ -53,7 +59,7 @@ std::string VolumeDropIn(const VolumeConfig& config) {
     const std::string unit = Quote(EscapeUnitPath(device)) + ".device";
     text += "Wants=" + unit + "\nAfter=" + unit + "\n";
   }
-  for (const std::string& path : {OriginPath(config.name), "/dev/mapper/" + OriginDmName(config.name)}) {
+  for (const std::string& path : NamesOf(config)) {
     const std::string target = "blockdev@" + EscapeUnitPath(path) + ".target";
     text += "Wants=" + target + "\nBefore=" + target + "\n";
   }
@@ -81,9 +87,15 @@ std::string TimerDropIn(const VolumeConfig& config) {
   return text;
 }
 
+// The name comes after the devices, which may take as long as any device may: 90 seconds.  An
+// option x-systemd.device-timeout in fstab becomes 50-device-timeout.conf, which wins.
+constexpr char kDeviceDropIn[] = "[Unit]\nJobRunningTimeoutSec=180\n";
+
 void Generate(const fs::path& folder, const VolumeConfig& config) {
   const std::string service = "zumastor@" + config.name + ".service";
   WriteUnit(folder / (service + ".d") / "volume.conf", VolumeDropIn(config));
+  for (const std::string& path : NamesOf(config))
+    WriteUnit(folder / (EscapeUnitPath(path) + ".device.d") / "10-zumastor.conf", kDeviceDropIn);
   if (!config.rotations.empty()) {
     const std::string timer = "zumastor-snapshot@" + config.name + ".timer";
     WriteUnit(folder / (timer + ".d") / "schedule.conf", TimerDropIn(config));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor define volume NAME ORIGIN STORE [--meta DEV] [--chunk-size SIZE]
 //   [--initialize [-y]] [--mountpoint DIR] [--mount-options O]
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <vector>
@@ -41,13 +42,14 @@ struct Options {
   }
 };
 
-// The volume that has the device, if one does.
+// The volume that has the device, or a part of it, or that it is a part of, if one does.
 Result<std::string> OwnerOf(const DeviceNumber& number) {
   auto live = dm::ListDdsnapDevices();
   if (!live) return Pass(live);
   for (const dm::DdsnapDevice& device : *live)
     if (device.number == dm::DeviceNumber{number.major, number.minor})
       return "is itself " + device.name;
+  const auto overlaps = OverlapsOf(number);
   const ConfigFolder folder = ConfigFolder::Default();
   auto names = folder.List();
   if (!names) return Pass(names);
@@ -56,7 +58,10 @@ Result<std::string> OwnerOf(const DeviceNumber& number) {
     if (!config) continue;
     for (const std::string& path : {config->origin, config->store, config->metadata}) {
       auto known = path.empty() ? Result<DeviceNumber>(Fail(ENOENT, path)) : NumberOf(path);
-      if (known && *known == number) return "belongs to volume " + name;
+      if (!known) continue;
+      if (*known == number) return "belongs to volume " + name;
+      if (std::ranges::find(overlaps, *known) != overlaps.end())
+        return "shares its space with " + path + ", which belongs to volume " + name;
     }
   }
   return std::string();
@@ -68,9 +73,13 @@ Status CheckDevices(const Options& options) {
     auto number = NumberOf(path);
     if (!number) return Pass(number);
     if (number->major >= 0xffff0000) return FailErrno(ENOTBLK, path);
-    for (size_t i = 0; i < seen.size(); ++i)
+    const auto overlaps = OverlapsOf(*number);
+    for (size_t i = 0; i < seen.size(); ++i) {
       if (seen[i] == *number)
         return Fail(EINVAL, path + ": is the same device as " + options.devices()[i]);
+      if (std::ranges::find(overlaps, seen[i]) != overlaps.end())
+        return Fail(EINVAL, path + ": shares its space with " + options.devices()[i]);
+    }
     seen.push_back(*number);
     auto owner = OwnerOf(*number);
     if (!owner) return Pass(owner);
@@ -130,7 +139,8 @@ Result<Uuid> PrepareStore(const Options& options) {
 }
 
 IniFile WriteConfig(const Options& options, const Uuid& uuid) {
-  IniFile file = *IniFile::Parse("# Volume " + options.name + "; see zumastor.conf(5).\n", "");
+  IniFile file = *IniFile::Parse("# Volume " + options.name + "; see zumastor.conf(5).\n",
+                                 ConfigFolder::Default().PathOf(options.name));
   file.Set("Volume", "Origin", StableName(options.origin));
   file.Set("Volume", "Store", StableName(options.store));
   if (!options.meta.empty()) file.Set("Volume", "Metadata", StableName(options.meta));
@@ -138,6 +148,25 @@ IniFile WriteConfig(const Options& options, const Uuid& uuid) {
   if (!options.mountpoint.empty()) file.Set("Mount", "MountPoint", options.mountpoint);
   if (!options.mount_options.empty()) file.Set("Mount", "Options", options.mount_options);
   return file;
+}
+
+// Before a device is touched: the file must say, when it is read, what was asked for.
+Status CheckConfig(const Options& options) {
+  const IniFile file = WriteConfig(options, Uuid());
+  auto again = IniFile::Parse(file.text(), file.name());
+  if (!again) return Pass(again);
+  const auto written = file.entries(), read = again->entries();
+  const bool same = std::ranges::equal(written, read, [](const auto& a, const auto& b) {
+    return a.section == b.section && a.key == b.key && a.value == b.value;
+  });
+  if (!same)
+    return Fail(EINVAL, options.name + ": an operand cannot be written to a file of lines");
+  if (auto config = ReadConfig(options.name, *again); !config) return Pass(config);
+  if (options.mountpoint.empty()) return {};
+  auto mounted = MountedAt(options.mountpoint);
+  if (!mounted) return Pass(mounted);
+  if (!mounted->empty()) return Fail(EBUSY, options.mountpoint + ": something is mounted there");
+  return {};
 }
 
 void RetriggerAll(const Options& options) {
@@ -150,7 +179,7 @@ void RetriggerAll(const Options& options) {
 
 Status Start(const Options& options) {
   if (Status s = Systemctl("daemon-reload", {}); !s) return s;
-  if (Status s = Systemctl("enable", {VolumeUnit(options.name)}); !s) return s;
+  if (Status s = Systemctl("enable", {"--no-reload", VolumeUnit(options.name)}); !s) return s;
   return Systemctl("start", {VolumeUnit(options.name)});
 }
 
@@ -175,12 +204,13 @@ Result<int> Run(const Options& options) {
   if (present) return Fail(EEXIST, options.name + ": is defined already");
   if (present.error().code != ENOENT) return Pass(present);
   if (Status s = CheckDevices(options); !s) return Pass(s);
+  if (Status s = CheckConfig(options); !s) return Pass(s);
   auto uuid = PrepareStore(options);
   if (!uuid) return Pass(uuid);
   if (Status s = folder.Save(options.name, WriteConfig(options, *uuid)); !s) return Pass(s);
   RetriggerAll(options);
   if (Status s = Start(options); !s) {
-    (void)Systemctl("disable", {VolumeUnit(options.name)});
+    (void)Systemctl("disable", {"--no-reload", VolumeUnit(options.name)});
     (void)folder.Remove(options.name);
     (void)Systemctl("daemon-reload", {});
     RetriggerAll(options);

@@ -25,11 +25,15 @@ Result<int> Run(const Options& options) {
   auto volume = LiveVolume::Open(options.name);
   if (!volume) return Pass(volume);
   if (Status s = volume->RequireUp(); !s) return Pass(s);
+  Status deleted;
   for (const Tag tag : tags)
-    if (Status s = volume->DeleteSnapshot(tag); !s) return Pass(s);
+    if (deleted = volume->DeleteSnapshot(tag); !deleted) break;
+  // Also for one that could not be deleted: it gets its folder back.
   auto left = volume->Snapshots();
   if (!left) return Pass(left);
-  if (Status s = SyncSnapshotMounts(*volume, *left); !s) return Pass(s);
+  Status synced = SyncSnapshotMounts(*volume, *left);
+  if (!deleted) return Pass(deleted);
+  if (!synced) return Pass(synced);
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "commands.h"
+#include "dm/dm.h"
 #include "host/device_names.h"
 #include "io/device_number.h"
 #include "report.h"
@@ -16,6 +17,16 @@ namespace {
 
 constexpr uint64_t kUdevWaitMs = 10000;
 
+// Who brings a volume up reads its file under the volume's lock: it is either up now, and
+// stays defined, or never comes up again.
+Status RemoveConfig(const ConfigFolder& folder, const std::string& name) {
+  auto lock = CommandLock::OfVolume(name);
+  if (!lock) return Pass(lock);
+  if (dm::NumberOfName(OriginDmName(name)))
+    return Fail(EBUSY, name + ": another command has just started it");
+  return folder.Remove(name);
+}
+
 Result<int> Run(const std::string& name) {
   auto lock = CommandLock::OfConfiguration();
   if (!lock) return Pass(lock);
@@ -25,9 +36,9 @@ Result<int> Run(const std::string& name) {
   if (!config && config.error().code == ENOENT) return Pass(config);
   if (config)
     if (Status s = StopVolume(*config); !s) return Pass(s);
-  if (Status s = Systemctl("disable", {VolumeUnit(name)}); !s) Warn(s.error().text);
+  if (Status s = RemoveConfig(folder, name); !s) return Pass(s);
+  if (Status s = Systemctl("disable", {"--no-reload", VolumeUnit(name)}); !s) Warn(s.error().text);
   if (Status s = Systemctl("stop", {ServerSocketUnit(name)}); !s) Warn(s.error().text);
-  if (Status s = folder.Remove(name); !s) return Pass(s);
   if (Status s = RecordFolder::Default().Remove(name); !s) Warn(s.error().text);
   if (Status s = Systemctl("daemon-reload", {}); !s) Warn(s.error().text);
   if (!config) return 0;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor run-schedule NAME, zumastor thaw NAME: for zumastor-snapshot@.service
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
 
 #include "commands.h"
 #include "host/command.h"
+#include "host/event_queue.h"
 #include "host/freeze.h"
 #include "host/mounts.h"
 #include "io/device_number.h"
@@ -57,27 +59,48 @@ Status RunDue(LiveVolume& volume) {
   return ExpireSnapshots(volume);
 }
 
+// How a job went: in the volume's records and, if it failed, as an event.
+void Remember(const LiveVolume& volume, const std::string& error) {
+  if (auto records = volume.LoadRecords()) {
+    records->jobs["snapshot"] = {::time(nullptr), error};
+    if (Status s = volume.SaveRecords(*records); !s) Warn(s.error().text);
+  }
+  if (!error.empty())
+    ReportEvent(LOG_WARNING, kJobFailedEvent, volume.name(), "scheduled snapshot: " + error);
+}
+
 Result<int> Run(const std::string& name) {
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
   const Status done = RunDue(*volume);
-  if (auto records = volume->LoadRecords()) {
-    records->jobs["snapshot"] = {::time(nullptr), done ? "" : done.error().text};
-    if (Status s = volume->SaveRecords(*records); !s) Warn(s.error().text);
-  }
+  Remember(*volume, done ? "" : done.error().text);
   if (done) return 0;
-  ReportEvent(name, kJobFailedEvent, "scheduled snapshot: " + done.error().text);
   return std::unexpected(done.error());
 }
 
-// After a snapshot job that was killed together with its guard.
-Result<int> Thaw(const std::string& name) {
+Status ThawMounts(const std::string& name) {
   auto number = NumberOf(OriginPath(name));
-  if (!number) return 0;
+  if (!number) return {};
   auto mounts = MountsOf(*number);
   if (!mounts) return Pass(mounts);
-  for (const Mount& mount : *mounts)
-    if (Status s = ThawIfFrozen(mount.target); !s) return Pass(s);
+  // Thawing one of them thaws the file system.
+  for (const Mount& mount : *mounts) {
+    if (mount.hidden) continue;
+    if (Status s = ThawIfFrozen(mount.target); !s) return s;
+  }
+  return {};
+}
+
+// After a snapshot job, which may have been killed together with its guard.
+Result<int> Thaw(const std::string& name) {
+  if (Status s = ThawMounts(name); !s) return Pass(s);
+  // What the job could not say itself (SERVICE_RESULT of systemd.exec(5)).
+  const char* result = ::secure_getenv("SERVICE_RESULT");
+  const std::string_view how = result != nullptr ? result : "success";
+  if (how == "success" || how == "exit-code") return 0;
+  auto volume = LiveVolume::Open(name);
+  if (!volume) return Pass(volume);
+  Remember(*volume, how == "timeout" ? "took too long" : "was killed");
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "cli/options.h"
 #include "commands.h"
 #include "report.h"
 #include "snapshotting.h"
@@ -13,6 +14,7 @@ namespace {
 struct Options {
   std::string name;
   std::string rotation;
+  bool json = false;
 };
 
 Result<int> Run(const Options& options) {
@@ -27,7 +29,7 @@ Result<int> Run(const Options& options) {
   if (Status s = volume->RequireUp(); !s) return Pass(s);
   auto tag = MakeSnapshot(*volume, rotations);
   if (!tag) return Pass(tag);
-  std::printf("%u\n", *tag);
+  std::printf(options.json ? "{\"tag\": %u}\n" : "%u\n", *tag);
   if (Status s = ExpireSnapshots(*volume); !s) Warn(s.error().text);
   return 0;
 }
@@ -37,6 +39,7 @@ Action Declare(CLI::App& app) {
   app.add_option("NAME", options->name, "the volume")->required();
   app.add_option("--rotation", options->rotation,
                  "keep it as one of these: hourly, daily, weekly, monthly or custom");
+  AddJson(app, &options->json);
   return [options] { return Run(*options); };
 }
 

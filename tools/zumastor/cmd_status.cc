@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor status [NAME [TAG]] [--json | --prometheus]
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -26,8 +24,9 @@ struct Options {
 
 constexpr int kBarWidth = 20;
 
-const char* Colour(const char* code) { return ::isatty(STDOUT_FILENO) ? code : ""; }
+const char* Colour(const char* code) { return UseColour() ? code : ""; }
 const char* Red() { return Colour("\033[31m"); }
+const char* Yellow() { return Colour("\033[33m"); }
 const char* Green() { return Colour("\033[32m"); }
 const char* Plain() { return Colour("\033[0m"); }
 
@@ -43,9 +42,10 @@ void PrintStore(const Json& report) {
   const auto free = store.at("free_chunks").get<uint64_t>();
   const auto chunk = report.at("chunk_size").get<uint64_t>();
   const double used = total > 0 ? static_cast<double>(total - free) / static_cast<double>(total) : 0;
-  std::printf("  store     %s %s %.0f %% of %s used, chunks of %s\n",
-              report.value("store_device", "").c_str(), UsageBar(used).c_str(), 100 * used,
-              FormatSize(total * chunk).c_str(), FormatSize(chunk).c_str());
+  const char* colour = used < 0.8 ? Green() : used < 0.95 ? Yellow() : Red();
+  std::printf("  store     %s %s%s%s %.0f %% of %s used, chunks of %s\n",
+              report.value("store_device", "").c_str(), colour, UsageBar(used).c_str(), Plain(),
+              100 * used, FormatSize(total * chunk).c_str(), FormatSize(chunk).c_str());
 }
 
 void PrintSnapshots(const Json& report) {

@@ -67,6 +67,8 @@ Result<Json> AskVolume(const std::string& name, const Json& request) {
 }
 
 Result<LiveVolume> LiveVolume::Open(const std::string& name) {
+  // A name that is none must not become one of a lock's file.
+  if (auto known = ConfigFolder::Default().LoadFile(name); !known) return Pass(known);
   auto lock = CommandLock::OfVolume(name);
   if (!lock) return Pass(lock);
   auto config = ConfigFolder::Default().Load(name);

@@ -9,8 +9,9 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,    &kStop,     &kSnapshot,    &kDelete,
-      &kList,         &kStatus,         &kBringUp, &kTakeDown, &kRunSchedule, &kThaw,
+      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,     &kStop,
+      &kSnapshot,     &kDelete,         &kList,   &kStatus,    &kBringUp,
+      &kTakeDown,     &kRunSchedule,    &kThaw,   &kRunEvents,
   };
   const Program program = {
       .name = "zumastor",

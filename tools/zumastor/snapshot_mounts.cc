@@ -32,6 +32,7 @@ std::string IndexOf(const std::string& volume) { return "/run/zumastor/mounts/" 
 std::string OptionsFor(const std::string& type) {
   const std::string always = "ro,nosuid,nodev";
   if (type == "xfs") return always + ",norecovery,nouuid";
+  if (type == "f2fs") return always + ",norecovery";
   if (type == "ext3" || type == "ext4") return always + ",noload";
   return always;
 }
@@ -65,14 +66,22 @@ Status AddMount(const LiveVolume& volume, Tag tag, const std::string& folder) {
   return {};
 }
 
-// Stops the automount and what it has mounted.
+// Stops the automount and what it has mounted.  EBUSY if that is in use, and all is as before: the
+// mount goes first, for an automount that stops takes along, lazily, whatever is mounted on it.
 Status RemoveMount(const std::string& path) {
   const std::string unit = EscapeUnitPath(path);
+  auto mounted = MountedAt(path);
+  if (!mounted) return Pass(mounted);
+  if (!mounted->empty() && *mounted != "autofs") {
+    (void)Systemctl("stop", {unit + ".mount"});
+    mounted = MountedAt(path);
+    if (!mounted) return Pass(mounted);
+    if (!mounted->empty() && *mounted != "autofs") return Fail(EBUSY, path + ": in use");
+  }
   (void)Systemctl("stop", {unit + ".automount"});
-  (void)Systemctl("stop", {unit + ".mount"});
-  auto still = MountedAt(path);
-  if (!still) return Pass(still);
-  if (!still->empty()) return Fail(EBUSY, path + ": in use");
+  mounted = MountedAt(path);
+  if (!mounted) return Pass(mounted);
+  if (!mounted->empty()) return Fail(EBUSY, path + ": in use");
   std::error_code error;
   fs::remove(path, error);
   return {};

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "hooks.h"
+#include "host/event_queue.h"
 #include "host/freeze.h"
 #include "host/mounts.h"
 #include "io/device_number.h"
@@ -28,16 +29,29 @@ std::string Join(const std::vector<std::string>& words) {
   return joined;
 }
 
+// A place where the volume's file system can be reached; any does for freezing all of it.
 std::string Mountpoint(const LiveVolume& volume) {
   auto number = NumberOf(OriginPath(volume.name()));
   auto mounts = number ? MountsOf(*number) : Result<std::vector<Mount>>(std::vector<Mount>());
-  return mounts && !mounts->empty() ? mounts->front().target : "";
+  if (!mounts) return "";
+  for (const Mount& mount : *mounts)
+    if (!mount.hidden) return mount.target;
+  return "";
+}
+
+// What is used, but cannot be frozen from here: by a container's mount, a logical volume, a
+// virtual machine.
+void WarnIfUsed(const LiveVolume& volume) {
+  auto use = DescribeUse(OriginPath(volume.name()));
+  if (use && !use->empty())
+    Warn(volume.name() + ": " + *use +
+         ", which is not frozen; the snapshot is as after a power cut");
 }
 
 void RunAround(const LiveVolume& volume, const std::string& kind, const HookEnvironment& env) {
   for (const Error& failed : RunHooks(kind, env)) {
     Warn(volume.name() + ": " + failed.text);
-    ReportEvent(volume.name(), kHookFailedEvent, failed.text);
+    ReportEvent(LOG_WARNING, kHookFailedEvent, volume.name(), failed.text);
   }
 }
 
@@ -59,8 +73,11 @@ void AwaitFreshSecond(const std::vector<LiveSnapshot>& snapshots) {
 Status CreateFrozen(const LiveVolume& volume, Tag tag, const std::string& mountpoint) {
   auto frozen = mountpoint.empty() ? Result<FrozenFileSystem>(Fail(EOPNOTSUPP, ""))
                                    : FrozenFileSystem::Freeze(mountpoint, kFreezeLimitMs);
-  if (!frozen && !mountpoint.empty())
+  if (mountpoint.empty()) {
+    WarnIfUsed(volume);
+  } else if (!frozen) {
     Warn(volume.name() + ": " + frozen.error().text + "; the snapshot is as after a power cut");
+  }
   auto answer = volume.Ask({{"verb", "create"}, {"tag", tag}});
   const Status thawed = frozen ? frozen->Thaw() : Status();
   if (!answer) return Pass(answer);

@@ -2,28 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # What an administrator does with the installed packages, on the disks origin, store, origin2 and
 # store2 of a virtual machine.  Run by tests/suites/60-package.sh.
-#   package_walk.sh define     two volumes, one of a device that has data, in /etc/fstab
-#   package_walk.sh load       writes to both until the machine goes down
-#   package_walk.sh verify N   after boot N: all is up, nothing waited or failed, nothing is lost
-#   package_walk.sh forget     the origins are plain devices again, with all their data
-set -u -o pipefail
-d=/dev/disk/by-id/virtio-
-
-fail() { echo "FAILED: $*"; systemctl --failed --no-pager; journalctl -b --no-pager -n 30; exit 1; }
-run() { echo "\$ $*"; "$@" || fail "$* (status $?)"; }
-# refused WHY COMMAND...: it fails with one line that says WHY.
-refused() {
-	local why=$1 out rc
-	shift
-	out=$("$@" 2>&1 >/dev/null) && fail "$* was not refused"
-	rc=$?
-	echo "refused: $out"
-	[ $rc -eq 1 ] && [ "$(wc -l <<<"$out")" -eq 1 ] && [[ $out == zumastor:*$why* ]] || fail "$*: status $rc, $out"
-}
-# All files but those that the tests themselves change.
-sums() { (cd "$1" && find . -path ./load -prune -o -type f ! -path ./note ! -path ./not-frozen -print0 | sort -z | xargs -0 sha256sum); }
-is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
-tags() { zumastor list "$1" --json | jq -r "$2"; }
+#   walk.sh define     two volumes, one of a device that has data, in /etc/fstab
+#   walk.sh load       writes to both until the machine goes down
+#   walk.sh verify N   after boot N: all is up, nothing waited or failed, nothing is lost
+#   walk.sh missed     a snapshot that was due while the machine was off has been made
+#   walk.sh before_missing, missing, after_missing    my-vol boots without its store, and with it again
+#   walk.sh forget     the origins are plain devices again, with all their data
+# shellcheck source=tests/system/package/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 define() {
 	run mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 ${d}origin
@@ -33,16 +19,7 @@ define() {
 	sums /srv/data >/root/sums/data
 	refused "mounted at /srv/data" zumastor define volume data ${d}origin ${d}store --initialize
 	run umount /srv/data
-	refused "same device" zumastor define volume data ${d}origin ${d}origin --initialize
-	refused "volume's name" zumastor define volume 'a b' ${d}origin ${d}store --initialize
-	refused "volume's name" zumastor define volume ../x ${d}origin ${d}store --initialize
-	refused "--initialize" zumastor define volume data ${d}origin ${d}store
-	refused "No such file" zumastor define volume data ${d}origin /dev/nothing --initialize
-	refused "no such volume" zumastor status data
-	is "$(ls /etc/zumastor/volumes)" "" "files of refused volumes"
 	run zumastor define volume data ${d}origin ${d}store --initialize
-	refused "defined already" zumastor define volume data ${d}origin2 ${d}store2 --initialize
-	refused "belongs to volume data" zumastor define volume other ${d}store ${d}store2 --initialize
 	run zumastor define volume my-vol ${d}origin2 ${d}store2 --initialize --chunk-size 64K
 	run mkfs.xfs -q /dev/zumastor/my-vol
 	printf '%s\n' '/dev/zumastor/data /srv/data ext4 defaults 0 2' \
@@ -61,15 +38,12 @@ define() {
 	systemctl daemon-reload
 	snapshots
 	names
-	units
 }
 
 # Snapshots and rotations, and their folders.
 snapshots() {
 	local tag n
-	run zumastor define schedule my-vol --hourly 2 --daily 1
-	refused "no rotation weekly" zumastor snapshot my-vol --rotation weekly
-	refused "not a calendar" zumastor define schedule my-vol --custom 'every full moon,3'
+	run zumastor define schedule my-vol --hourly 2 --daily 1 --randomized-delay 2s
 	echo before >/srv/data/note
 	tag=$(zumastor snapshot data) || fail "snapshot"
 	echo after >/srv/data/note
@@ -89,6 +63,12 @@ snapshots() {
 	run systemctl start zumastor-snapshot@my-vol.service
 	is "$(tags my-vol length)" 2 "snapshots after a run with nothing due"
 	[ -n "$(systemctl show -P NextElapseUSecRealtime zumastor-snapshot@my-vol.timer)" ] || fail "no timer"
+	is "$(systemctl show -P Persistent zumastor-snapshot@my-vol.timer)" yes "Persistent"
+	is "$(systemctl show -P RandomizedDelayUSec zumastor-snapshot@my-vol.timer)" 2s "RandomizedDelaySec"
+	for n in hourly daily; do
+		systemctl show -P TimersCalendar zumastor-snapshot@my-vol.timer | grep -q "OnCalendar=$(systemd-analyze calendar $n | sed -n 's/ *Normalized form: //p')" ||
+			fail "the timer has no $n calendar"
+	done
 	hooks
 }
 
@@ -125,16 +105,6 @@ names() {
 	mount ${d}origin /mnt 2>/dev/null && fail "the origin's device can be mounted beside the volume"
 }
 
-units() {
-	local unit
-	run systemd-analyze verify --generators=yes --man=no zumastor-agent.service zumastor-agent.socket zumastor@data.service \
-		zumastor-server@data.service zumastor-server@data.socket zumastor-snapshot@my-vol.timer
-	for unit in zumastor-agent.service zumastor-server@data.service; do
-		systemd-analyze security --no-pager "$unit" | tail -n 1
-		systemd-analyze security --no-pager --threshold=40 "$unit" >/dev/null || fail "$unit is exposed"
-	done
-}
-
 load() {
 	local dir n=0
 	for dir in /srv/data/load /srv/my-vol/load; do mkdir -p $dir; done
@@ -165,6 +135,44 @@ verify() {
 	[ -z "$bad" ] || fail "boot before: $bad"
 	journalctl -b --no-pager -k -o cat | grep -E 'recovery complete|Starting recovery' && fail "a file system was not clean"
 	echo "boot $1: up and clean in $(systemd-analyze time | grep -o 'userspace) = .*' | cut -d= -f2)"
+}
+
+# The clock was a day further when the machine came up, and nobody has asked for anything since.
+missed() {
+	due() { tags my-vol 'map(select(.rotations == ["hourly", "daily"])) | last | .created[:10]' | grep -qx "$(date -u +%F)"; }
+	until_true 60 due || fail "no snapshot was made up for: $(zumastor list my-vol)"
+	is "$(tags my-vol 'map(select(.rotations | index("hourly"))) | length')" 2 "hourly snapshots"
+	is "$(tags my-vol 'map(select(.rotations | index("daily"))) | length')" 1 "daily snapshots"
+	[ -e /run/zumastor/snapshot/my-vol/daily.0/note ] || fail "daily.0 has no note"
+}
+
+before_missing() {
+	sed -i 's:^\(/dev/zumastor/my-vol .*\)defaults:\1nofail:' /etc/fstab
+	mkdir -p /etc/systemd/system.conf.d
+	printf '[Manager]\nDefaultDeviceTimeoutSec=20s\n' >/etc/systemd/system.conf.d/quick.conf
+}
+
+missing() {
+	until_true 120 eval '! systemctl is-system-running | grep -qx starting' || fail "the boot hangs"
+	mountpoint -q /srv/data || fail "the other volume is not mounted"
+	mountpoint -q /srv/my-vol && fail "my-vol is mounted without its store"
+	is "$(zumastor status my-vol --json | jq -r .state)" failed "the state of a volume without its store"
+	zumastor status my-vol
+	zumastor status my-vol --json | jq -r '.problems[0].what' | grep -qx '.*store2: has not appeared within 10 s' ||
+		fail "status does not say what is missing"
+	journalctl -b -q --no-pager -o cat -u zumastor@my-vol.service | grep -q 'has not appeared' || fail "nor does the journal"
+	refused 'store2: has not appeared within 10 s' zumastor start my-vol
+	is "$(ls -d /dev/zumastor/my-vol* 2>/dev/null)" "" "names of a volume that is not up"
+	# The load goes to the volume that is there.
+	mkdir -p /srv/my-vol/load
+	echo "up without a store after $(systemd-analyze time | grep -o 'userspace) = .*' | cut -d= -f2)"
+}
+
+after_missing() {
+	rm -r /etc/systemd/system.conf.d
+	until_true 60 mountpoint -q /srv/my-vol || fail "my-vol does not come back"
+	is "$(sums /srv/my-vol)" "$(cat /root/sums/my-vol)" "my-vol after all"
+	is "$(zumastor status my-vol --json | jq '.problems | length')" 0 "problems after all"
 }
 
 forget() {
