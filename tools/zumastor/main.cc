@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
       &kDefineVolume, &kDefineSchedule, &kForget, &kStart,    &kStop,     &kSnapshot,    &kDelete,
       &kList,         &kStatus,         &kBringUp, &kTakeDown, &kRunSchedule, &kThaw,
+      &kRevert,
+      &kResize,
   };
   const Program program = {
       .name = "zumastor",
