@@ -32,8 +32,10 @@ void AddNewSize(CLI::App& app, const std::string& name, std::optional<uint64_t>*
 
 Result<int> Run(const Options& options) {
   ResizeRequest request = options.request;
-  if (!request.origin && !request.store && !request.meta)
-    return Fail(EINVAL, "resize: what? -o, -s or -m");
+  if (!request.origin && !request.store && !request.meta) {
+    std::fputs("ddsnap: resize: what? -o, -s or -m\n", stderr);
+    return 2;
+  }
   auto status = AskServer(request.socket, {{"verb", "status"}});
   if (!status) return Pass(status);
   auto uuid = Field<std::string>(*status, "volume_uuid");

@@ -66,7 +66,10 @@ Action Declare(CLI::App& app) {
   AddJson(app, &options->json);
   return [options]() -> Result<int> {
     if (options->tag) return Revert(*options);
-    if (!options->cancel) return Fail(EINVAL, "revert: to which snapshot?");
+    if (!options->cancel) {
+      std::fputs("ddsnap: revert: to which snapshot?\n", stderr);
+      return 2;
+    }
     if (Status s = CancelRevert(options->socket); !s) return Pass(s);
     if (options->json) PrintJson(nlohmann::json::object());
     return 0;

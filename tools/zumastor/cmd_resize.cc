@@ -35,8 +35,10 @@ void AddNewSize(CLI::App& app, const std::string& name, std::optional<uint64_t>*
 
 Result<int> Run(const Options& options) {
   ResizeRequest request = options.request;
-  if (!request.origin && !request.store && !request.meta)
-    return Fail(EINVAL, "resize: what? --origin, --store or --meta");
+  if (!request.origin && !request.store && !request.meta) {
+    std::fputs("zumastor: resize: what? --origin, --store or --meta\n", stderr);
+    return 2;
+  }
   auto volume = LiveVolume::Open(options.name);
   if (!volume) return Pass(volume);
   if (Status s = volume->RequireUp(); !s) return Pass(s);

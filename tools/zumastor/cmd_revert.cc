@@ -73,7 +73,8 @@ Action Declare(CLI::App& app) {
   return [options]() -> Result<int> {
     if (options->tag) return Revert(*options);
     if (options->cancel) return Cancel(*options);
-    return Fail(EINVAL, "revert: to which snapshot?");
+    std::fputs("zumastor: revert: to which snapshot?\n", stderr);
+    return 2;
   };
 }
 
