@@ -20,33 +20,75 @@
 #define BITS_SHIFT	(PAGE_SHIFT + 3)
 #define BITS_MASK	((1ul << BITS_SHIFT) - 1)
 
-int ddsnap_bits_init(struct ddsnap_bits *bits, u64 chunks)
+/* NULL: no memory, or too many. */
+struct ddsnap_bits_array *ddsnap_bits_array(u64 chunks)
 {
 	u64 pages = (chunks + BITS_MASK) >> BITS_SHIFT;
+	struct ddsnap_bits_array *array;
 
-	if (pages > (SIZE_MAX >> 8) / sizeof(*bits->pages))
-		return -EFBIG;
-	bits->nr_pages = pages;
+	if (pages > (SIZE_MAX >> 8) / sizeof(array->pages[0]))
+		return NULL;
+	array = kvzalloc(struct_size(array, pages, pages), GFP_KERNEL);
+	if (array)
+		array->nr = pages;
+	return array;
+}
+
+int ddsnap_bits_init(struct ddsnap_bits *bits, u64 chunks)
+{
 	bits->generation = 1;
-	bits->pages = kvcalloc(pages, sizeof(*bits->pages), GFP_KERNEL);
-	return bits->pages ? 0 : -ENOMEM;
+	bits->array = ddsnap_bits_array(chunks);
+	return bits->array ? 0 : -ENOMEM;
 }
 
 void ddsnap_bits_exit(struct ddsnap_bits *bits)
 {
+	struct ddsnap_bits_array *array = bits->array, *older;
 	unsigned long i;
 
-	if (!bits->pages)
+	if (!array)
 		return;
-	for (i = 0; i < bits->nr_pages; i++)
-		free_page((unsigned long)bits->pages[i].map);
-	kvfree(bits->pages);
-	bits->pages = NULL;
+	/* The newest has all maps. */
+	for (i = 0; i < array->nr; i++)
+		free_page((unsigned long)array->pages[i].map);
+	for (; array; array = older) {
+		older = array->older;
+		kvfree(array);
+	}
+	bits->array = NULL;
+}
+
+bool ddsnap_bits_cover(const struct ddsnap_bits *bits, u64 chunks)
+{
+	return (chunks + BITS_MASK) >> BITS_SHIFT <= READ_ONCE(bits->array)->nr;
+}
+
+/*
+ * The worker goes on with @array, which is larger.  A map() that still looks at
+ * the old one finds the same maps under generations that were right: they change
+ * only while it is not between count and answer.  So an old array need not be
+ * current, only there: it is kept until the end.  Each growth costs one, of a
+ * few bytes for each thirty thousand chunks.
+ */
+void ddsnap_bits_adopt(struct ddsnap_bits *bits, struct ddsnap_bits_array *array)
+{
+	struct ddsnap_bits_array *old = bits->array;
+
+	memcpy(array->pages, old->pages, old->nr * sizeof(old->pages[0]));
+	array->older = old;
+	/* Pairs with bits_page(): the copy comes first. */
+	smp_store_release(&bits->array, array);
+}
+
+static struct ddsnap_bits_page *bits_page(const struct ddsnap_bits *bits, u64 chunk)
+{
+	/* Pairs with ddsnap_bits_adopt(). */
+	return &smp_load_acquire(&bits->array)->pages[chunk >> BITS_SHIFT];
 }
 
 bool ddsnap_bits_test(const struct ddsnap_bits *bits, u64 chunk)
 {
-	const struct ddsnap_bits_page *page = &bits->pages[chunk >> BITS_SHIFT];
+	const struct ddsnap_bits_page *page = bits_page(bits, chunk);
 
 	/* Pairs with ddsnap_bits_set(): the map is clean before it counts. */
 	if (smp_load_acquire(&page->generation) != READ_ONCE(bits->generation))
@@ -65,7 +107,7 @@ bool ddsnap_bits_all(const struct ddsnap_bits *bits, u64 first, u64 last)
 /* Without memory the bit stays clear, which is safe. */
 void ddsnap_bits_set(struct ddsnap_bits *bits, u64 chunk)
 {
-	struct ddsnap_bits_page *page = &bits->pages[chunk >> BITS_SHIFT];
+	struct ddsnap_bits_page *page = bits_page(bits, chunk);
 
 	if (page->generation != bits->generation) {
 		if (!page->map) {

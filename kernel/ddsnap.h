@@ -188,9 +188,14 @@ struct ddsnap_bits_page {
 	unsigned long generation;	/* valid only if the volume's */
 };
 
+struct ddsnap_bits_array {
+	struct ddsnap_bits_array *older;	/* what it replaced */
+	unsigned long nr;
+	struct ddsnap_bits_page pages[];
+};
+
 struct ddsnap_bits {
-	struct ddsnap_bits_page *pages;
-	unsigned long nr_pages;
+	struct ddsnap_bits_array *array;
 	unsigned long generation;
 };
 
@@ -211,7 +216,7 @@ struct ddsnap_volume {
 	uuid_t uuid;
 	struct block_device *origin;	/* open as long as any target lives */
 	struct block_device *store;
-	sector_t origin_sectors;
+	sector_t origin_sectors;	/* sizes: see ddsnap_volume_measure() */
 	sector_t store_sectors;
 	u64 origin_chunks;
 	u64 store_chunks;
@@ -239,6 +244,8 @@ struct ddsnap_volume {
 	bool range_waiters;		/* (L) an acked write waits */
 	u64 stamp;			/* (L) */
 	u64 *stamps;			/* (L) */
+	bool measure;			/* (L) sizes may have changed */
+	struct ddsnap_bits_array *more_bits;	/* (L) for the worker to adopt */
 	unsigned int nr_held;		/* (L) */
 
 	/* Lockless in map(); see ddsnap_origin_write_starts(). */
@@ -340,6 +347,7 @@ static inline sector_t ddsnap_sector(const struct ddsnap_volume *vol, u64 chunk)
 /* volume.c */
 int ddsnap_volume_get(struct ddsnap_target *t, const struct ddsnap_identified *id);
 void ddsnap_volume_put(struct ddsnap_target *t);
+void ddsnap_volume_measure(struct ddsnap_volume *vol);
 void ddsnap_kick(struct ddsnap_volume *vol);
 void ddsnap_event(struct ddsnap_volume *vol, struct ddsnap_snapshot *only);
 struct ddsnap_snapshot *ddsnap_snapshot_find(struct ddsnap_volume *vol, u64 epoch);
@@ -360,6 +368,9 @@ void ddsnap_abandon(struct ddsnap_volume *vol);
 /* bits.c */
 int ddsnap_bits_init(struct ddsnap_bits *bits, u64 chunks);
 void ddsnap_bits_exit(struct ddsnap_bits *bits);
+struct ddsnap_bits_array *ddsnap_bits_array(u64 chunks);
+bool ddsnap_bits_cover(const struct ddsnap_bits *bits, u64 chunks);
+void ddsnap_bits_adopt(struct ddsnap_bits *bits, struct ddsnap_bits_array *array);
 bool ddsnap_bits_test(const struct ddsnap_bits *bits, u64 chunk);
 bool ddsnap_bits_all(const struct ddsnap_bits *bits, u64 first, u64 last);
 void ddsnap_bits_set(struct ddsnap_bits *bits, u64 chunk);

@@ -343,6 +343,7 @@ static unsigned int frame_hello(struct ddsnap_volume *vol, u8 *buf)
 	/* It promises that no copy of an earlier link is under way. */
 	if (vol->copies || !list_empty(&vol->fresh))
 		return 0;
+	ddsnap_volume_measure(vol);
 	memset(h, 0, sizeof(*h));
 	h->version = cpu_to_le32(DDSNAP_PROTOCOL);
 	memcpy(h->uuid, &vol->uuid, sizeof(h->uuid));

@@ -123,7 +123,8 @@ static void target_free(struct dm_target *ti, struct ddsnap_target *t)
  *   TAG            -1 for the origin, else a snapshot's tag
  *
  * LENGTH is the size of the snapshot in sectors; that of the origin may also be
- * smaller, and the target is then its beginning.
+ * smaller, and the target is then its beginning.  A device that has grown, or is
+ * about to become smaller, gets a new table; making one looks at the sizes anew.
  */
 static int ddsnap_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
@@ -389,9 +390,10 @@ static int ddsnap_iterate_devices(struct dm_target *ti, iterate_devices_callout_
 	struct ddsnap_target *t = ti->private;
 	int r;
 
-	r = fn(ti, t->origin, 0, min_t(sector_t, ti->len, t->volume->origin_sectors), data);
+	r = fn(ti, t->origin, 0, min_t(sector_t, ti->len, READ_ONCE(t->volume->origin_sectors)),
+	       data);
 	if (!r && !ddsnap_is_origin(t))
-		r = fn(ti, t->store, 0, t->volume->store_sectors, data);
+		r = fn(ti, t->store, 0, READ_ONCE(t->volume->store_sectors), data);
 	return r;
 }
 
@@ -407,7 +409,7 @@ static void ddsnap_io_hints(struct dm_target *ti, struct queue_limits *limits)
 
 struct target_type ddsnap_target_type = {
 	.name = "ddsnap",
-	.version = { 1, 0, 0 },
+	.version = { 1, 1, 0 },
 	.features = DM_TARGET_NOWAIT,
 	.module = THIS_MODULE,
 	.ctr = ddsnap_ctr,

@@ -251,11 +251,41 @@ static void work_retry(struct work_struct *work)
 	ddsnap_kick(vol);
 }
 
+/*
+ * The sizes of the devices, as they are now.  The worker takes them whenever the
+ * server is about to hear them (HELLO) and before a longer table comes to life.
+ */
+void ddsnap_volume_measure(struct ddsnap_volume *vol)
+{
+	WRITE_ONCE(vol->origin_sectors, bdev_nr_sectors(vol->origin));
+	WRITE_ONCE(vol->store_sectors, bdev_nr_sectors(vol->store));
+	vol->origin_chunks = (vol->origin_sectors + (1u << vol->chunk_shift) - 1) >>
+			     vol->chunk_shift;
+	vol->store_chunks = vol->store_sectors >> vol->chunk_shift;
+}
+
+static void handle_growth(struct ddsnap_volume *vol)
+{
+	struct ddsnap_bits_array *array;
+
+	if (!READ_ONCE(vol->measure))
+		return;
+	spin_lock_irq(&vol->lock);
+	vol->measure = false;
+	array = vol->more_bits;
+	vol->more_bits = NULL;
+	spin_unlock_irq(&vol->lock);
+	ddsnap_volume_measure(vol);
+	if (array)
+		ddsnap_bits_adopt(&vol->bits, array);
+}
+
 static void volume_work(struct work_struct *work)
 {
 	struct ddsnap_volume *vol = container_of(work, struct ddsnap_volume, work);
 	unsigned int noio = memalloc_noio_save();
 
+	handle_growth(vol);
 	ddsnap_link_receive(vol);
 	ddsnap_copies_done(vol);
 	ddsnap_barrier_step(vol);
@@ -353,11 +383,7 @@ static struct ddsnap_volume *volume_create(struct ddsnap_target *t,
 	vol->chunk_shift = le32_to_cpu(id->chunk_shift);
 	vol->origin = t->origin->bdev;
 	vol->store = t->store->bdev;
-	vol->origin_sectors = bdev_nr_sectors(vol->origin);
-	vol->store_sectors = bdev_nr_sectors(vol->store);
-	vol->origin_chunks = (vol->origin_sectors + (1u << vol->chunk_shift) - 1) >>
-			     vol->chunk_shift;
-	vol->store_chunks = vol->store_sectors >> vol->chunk_shift;
+	ddsnap_volume_measure(vol);
 	vol->grant_batch = max(64u, 8192u >> vol->chunk_shift);
 	vol->agent_path = kstrdup(t->agent_path, GFP_KERNEL);
 	if (vol->agent_path)
@@ -378,6 +404,29 @@ static struct ddsnap_volume *volume_find(struct ddsnap_target *t)
 		if (vol->origin == t->origin->bdev && vol->store == t->store->bdev)
 			return vol;
 	return NULL;
+}
+
+/*
+ * The devices' sizes as they are now, and copied-bits for all chunks of an
+ * origin's table, before map() may ask for them.
+ * ddsnap_volumes_mutex is held: nobody else does the same.
+ */
+static int volume_cover(struct ddsnap_volume *vol, u64 chunks)
+{
+	struct ddsnap_bits_array *array = NULL;
+
+	if (!ddsnap_bits_cover(&vol->bits, chunks)) {
+		array = ddsnap_bits_array(chunks);
+		if (!array)
+			return -ENOMEM;
+	}
+	spin_lock_irq(&vol->lock);
+	vol->measure = true;
+	vol->more_bits = array;
+	spin_unlock_irq(&vol->lock);
+	ddsnap_kick(vol);
+	flush_work(&vol->work);
+	return 0;
 }
 
 /*
@@ -402,6 +451,11 @@ int ddsnap_volume_get(struct ddsnap_target *t, const struct ddsnap_identified *i
 		mutex_unlock(&ddsnap_volumes_mutex);
 		return -ESTALE;
 	}
+	if (!id->epoch)
+		r = volume_cover(vol, (t->ti->len + (1u << vol->chunk_shift) - 1) >>
+				      vol->chunk_shift);
+	if (r)
+		goto out;
 
 	mutex_lock(&vol->mutex);
 	t->snapshot = snapshot_get(vol, id);
@@ -413,6 +467,7 @@ int ddsnap_volume_get(struct ddsnap_target *t, const struct ddsnap_identified *i
 		r = -ENOMEM;
 	}
 	mutex_unlock(&vol->mutex);
+out:
 	if (r && !vol->targets_total) {
 		list_del(&vol->list);
 		volume_free(vol);

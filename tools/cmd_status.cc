@@ -93,6 +93,9 @@ Status PrintVolume(const json& answer) {
   if (auto failed = Field<std::string>(answer, "failed")) {
     std::printf("FAILED     %s\n", failed->c_str());
   }
+  if (auto tag = Field<Tag>(answer, "reverting")) {
+    std::printf("REVERTING  to snapshot %u: not finished, the origin is in between\n", *tag);
+  }
   return {};
 }
 

@@ -20,6 +20,8 @@ extern const Command kDump;
 extern const Command kInitialize;
 extern const Command kList;
 extern const Command kPriority;
+extern const Command kResize;
+extern const Command kRevert;
 extern const Command kServer;
 extern const Command kStatus;
 extern const Command kUsecount;

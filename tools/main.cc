@@ -17,6 +17,8 @@ int main(int argc, char** argv) {
       &kStatus,
       &kPriority,
       &kUsecount,
+      &kRevert,
+      &kResize,
       &kDeltaChangelist,
       &kDeltaCreate,
       &kDeltaApply,

@@ -54,6 +54,9 @@ const ControlSession::Verb ControlSession::kVerbs[] = {
     {"priority", &ControlSession::DoPriority, true},
     {"usecount", &ControlSession::DoUsecount, true},
     {"changelist", &ControlSession::DoChangelist, true},
+    {"devices", &ControlSession::DoDevices, false},
+    {"revert", &ControlSession::DoRevert, true},
+    {"resize", &ControlSession::DoResize, true},
     {"shutdown", &ControlSession::DoShutdown, false},
 };
 
@@ -165,6 +168,7 @@ ControlSession::Answered ControlSession::DoStatus(const Json& request) {
                  {"link", server_.kernel() != nullptr ? "connected" : "waiting"},
                  {"snapshots", Json::array()}};
   if (server_.abandoned()) status["failed"] = server_.abandoned()->text;
+  if (const Snapshot* target = store.FindEpoch(store.reverting())) status["reverting"] = target->tag;
   for (const Snapshot& snapshot : store.snapshots()) {
     if (only != nullptr && &snapshot != only) continue;
     Json entry = Describe(snapshot);
@@ -245,6 +249,9 @@ Result<Json> ControlSession::DeleteNow(Tag tag) {
     return Fail(EBUSY, Name(tag) + ": in use (devices: " + std::to_string(attached) +
                            ", use count: " + std::to_string(snapshot->usecount) + ")");
   }
+  if (snapshot->epoch == server_.store().reverting()) {
+    return Fail(EBUSY, Name(tag) + ": the origin is being reverted to it");
+  }
   // No device has it: nothing reads what its deletion frees.
   if (Status s = server_.store().Delete(snapshot->epoch); !s) return Pass(s);
   Log(LOG_INFO, Name(tag) + ": deleted", {{"ZUMASTOR_TAG", std::to_string(tag)}});
@@ -276,6 +283,63 @@ ControlSession::Answered ControlSession::DoUsecount(const Json& request) {
     count = *sum;
   }
   return Json{{"usecount", count + server_.AttachedCount(epoch)}};
+}
+
+ControlSession::Answered ControlSession::DoDevices(const Json&) {
+  const auto text = [](const wire::Device& device) {
+    return std::to_string(device.major) + ":" + std::to_string(device.minor);
+  };
+  const wire::VolumeDevices& devices = server_.volume().devices();
+  auto sizes = server_.volume().DeviceSizes();
+  if (!sizes) return Pass(sizes);
+  return Json{{"store", text(devices.store)},
+              {"origin", text(devices.origin)},
+              {"agent", server_.config().agent},
+              {"origin_size", sizes->origin},
+              {"store_size", sizes->store},
+              {"meta_size", sizes->meta}};
+}
+
+// The tool moves the data; what the store remembers is that it is under way, so
+// that a revert that was cut off is seen and finished.
+ControlSession::Answered ControlSession::DoRevert(const Json& request) {
+  SnapStore& store = server_.store();
+  auto step = wire::GetText(request, "step");
+  if (!step) return Pass(step);
+  const Snapshot* present = store.FindEpoch(store.reverting());
+  if (*step == "cancel") {
+    if (present == nullptr) return Fail(ENOENT, "no revert is under way");
+    const Tag tag = present->tag;
+    if (Status s = store.SetReverting(0); !s) return Pass(s);
+    Log(LOG_WARNING, Name(tag) + ": the revert to it is given up half-way",
+        {{"ZUMASTOR_TAG", std::to_string(tag)}});
+    return Json{{"tag", tag}};
+  }
+  auto found = FindTag(request);
+  if (!found) return Pass(found);
+  const Snapshot& snapshot = **found;
+  Json answer = {{"tag", snapshot.tag}, {"epoch", snapshot.epoch}, {"size", snapshot.size}};
+  Status s;
+  if (*step == "begin") {
+    if (snapshot.state != Snapshot::State::kOk) {
+      return Fail(ESTALE, Name(snapshot.tag) + ": was given up");
+    }
+    s = store.SetReverting(snapshot.epoch);
+  } else if (*step == "end") {
+    if (present != &snapshot) {
+      return Fail(ENOENT, Name(snapshot.tag) + ": no revert to it is under way any more");
+    }
+    if (snapshot.state != Snapshot::State::kOk) {
+      return Fail(ESTALE, Name(snapshot.tag) + ": was given up meanwhile");
+    }
+    s = store.SetReverting(0);
+  } else {
+    return Fail(EINVAL, *step + ": no such step");
+  }
+  if (!s) return Pass(s);
+  Log(LOG_NOTICE, Name(snapshot.tag) + ": revert of the origin, " + *step,
+      {{"ZUMASTOR_TAG", std::to_string(snapshot.tag)}});
+  return answer;
 }
 
 ControlSession::Answered ControlSession::DoShutdown(const Json&) {

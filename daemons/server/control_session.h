@@ -51,7 +51,16 @@ class ControlSession : public Peer {
   [[nodiscard]] Answered DoPriority(const Json& request);
   [[nodiscard]] Answered DoUsecount(const Json& request);
   [[nodiscard]] Answered DoChangelist(const Json& request);
+  [[nodiscard]] Answered DoDevices(const Json& request);
+  [[nodiscard]] Answered DoRevert(const Json& request);
   [[nodiscard]] Answered DoShutdown(const Json& request);
+  // control_resize.cc
+  struct Sizes {  // in bytes; nullopt: as it is
+    std::optional<uint64_t> origin, store, meta;
+  };
+  [[nodiscard]] Answered DoResize(const Json& request);
+  [[nodiscard]] Result<Sizes> Resolve(const Sizes& wanted);
+  [[nodiscard]] Result<Json> ResizeNow(const Sizes& wanted);
   [[nodiscard]] Result<Json> DeleteNow(Tag tag);
   void SendChanges();
   void RequestDone();

@@ -28,6 +28,11 @@ void CreationQueue::Create(Tag tag, Done done) {
     done(Fail(EEXIST, "snapshot " + std::to_string(tag) + ": exists already"));
     return;
   }
+  if (const Snapshot* target = server_.store().FindEpoch(server_.store().reverting())) {
+    done(Fail(EBUSY, "snapshot " + std::to_string(tag) + ": the origin is being reverted to snapshot " +
+                         std::to_string(target->tag)));
+    return;
+  }
   requests_.push_back({tag, std::move(done)});
   if (requests_.size() == 1) Begin();  // else it shares the wait of the first
 }

@@ -40,7 +40,10 @@ Result<wire::Identified> IdentifySession::Answer(const wire::Identify& request) 
     size = snapshot->size;
   }
   answer.sectors = size / 512;
-  if (request.sectors != answer.sectors) {
+  // An origin's table may be its beginning alone: so it is before the origin becomes smaller.
+  const bool fits = request.tag == wire::kTagOrigin ? request.sectors <= answer.sectors
+                                                    : request.sectors == answer.sectors;
+  if (!fits || request.sectors == 0) {
     return Fail(EINVAL, "table line has " + std::to_string(request.sectors) +
                             " sectors, the device has " + std::to_string(answer.sectors));
   }

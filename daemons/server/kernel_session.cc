@@ -82,10 +82,10 @@ Status KernelSession::Check(const wire::Hello& hello) const {
     return Fail(EINVAL, "origin has shrunk to " + std::to_string(hello.origin_sectors) +
                             " sectors from " + std::to_string(store.origin_size() / 512));
   }
-  if (hello.store_sectors != server_.volume().store_sectors()) {
+  if (hello.store_sectors < server_.volume().store_sectors()) {
     return Fail(EINVAL, "snapshot store has " + std::to_string(hello.store_sectors) +
-                            " sectors for the kernel and " +
-                            std::to_string(server_.volume().store_sectors()) + " for the server");
+                            " sectors for the kernel, its server uses " +
+                            std::to_string(server_.volume().store_sectors()));
   }
   return {};
 }
@@ -98,6 +98,8 @@ Status KernelSession::Greet(const wire::Hello& hello) {
     session_.channel().Finish();
     return {};
   }
+  origin_sectors_ = hello.origin_sectors;
+  store_sectors_ = hello.store_sectors;
   server_.SetKernel(this);
   Log(LOG_INFO, "kernel linked");
   hello_ = hello;
@@ -207,7 +209,11 @@ Status KernelSession::Report(const wire::Frame& frame) {
 
 Status KernelSession::Record(const wire::Report& r) {
   SnapStore& store = server_.store();
-  const uint64_t chunks = (store.origin_size() + store.chunk_size() - 1) / store.chunk_size();
+  // Snapshots of a larger origin are larger; of one that is gone the store knows nothing.
+  const Snapshot* snapshot = r.snapshot == 0 ? nullptr : store.FindEpoch(r.snapshot);
+  const uint64_t size = snapshot != nullptr ? std::max(snapshot->size, store.origin_size())
+                                            : store.origin_size();
+  const uint64_t chunks = (size + store.chunk_size() - 1) / store.chunk_size();
   if (r.count == 0 || r.count > chunks || r.chunk > chunks - r.count) {
     return Fail(EPROTO, "REPORT of chunks " + std::to_string(r.chunk) + "+" +
                             std::to_string(r.count) + " outside of the origin");

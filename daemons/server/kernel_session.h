@@ -41,6 +41,10 @@ class KernelSession : public Peer {
 
   void Close();
 
+  // What the kernel sees, as its HELLO said.
+  [[nodiscard]] uint64_t origin_sectors() const { return origin_sectors_; }
+  [[nodiscard]] uint64_t store_sectors() const { return store_sectors_; }
+
   // Devices of a snapshot (0: of the origin) that are active.
   [[nodiscard]] uint32_t Attached(Epoch snapshot) const;
   [[nodiscard]] const std::map<Epoch, uint32_t>& attached() const { return attached_; }
@@ -63,6 +67,8 @@ class KernelSession : public Peer {
   wire::Hello hello_;  // as checked
   bool welcome_ = false;
   bool refused_ = false;
+  uint64_t origin_sectors_ = 0;
+  uint64_t store_sectors_ = 0;
   bool grants_settled_ = false;  // grants of earlier links have been freed
   std::map<Epoch, uint32_t> attached_;
   uint64_t recorded_ = 0;  // number of the last record staged on this link

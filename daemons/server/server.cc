@@ -146,9 +146,7 @@ void Server::Idle() {
 void Server::SetKernel(KernelSession* kernel) {
   if (kernel_ != nullptr) {
     Log(LOG_NOTICE, "a newer kernel link replaces the present one");
-    KernelSession* old = kernel_;
-    KernelGone(old);
-    old->Close();
+    Relink();
   }
   kernel_ = kernel;
   live_changed_ = false;
@@ -163,6 +161,13 @@ void Server::KernelGone(KernelSession* kernel) {
   link_waiter_.OnLinkLost();
   creations_.OnLinkLost();
   ScheduleTurn();
+}
+
+void Server::Relink() {
+  if (kernel_ == nullptr) return;
+  KernelSession* old = kernel_;
+  KernelGone(old);
+  old->Close();
 }
 
 uint32_t Server::AttachedCount(Epoch snapshot) const {

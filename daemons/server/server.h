@@ -69,6 +69,7 @@ class Server {
   void BackgroundWork();  // there may be some
   void SetKernel(KernelSession* kernel);
   void KernelGone(KernelSession* kernel);
+  void Relink();  // closes the kernel's link, if there is one; the kernel makes a new one
   void Forget(Session& session);  // its channel is closed
   // Ends the loop when the requests under way are answered, or after ten seconds.
   void Shutdown();

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "dm/dm.h"
+#include "io/device_number.h"
 
 namespace ddsnap::server {
 namespace {
@@ -39,7 +40,14 @@ std::unique_ptr<Volume> Volume::TEST_Wrap(std::unique_ptr<SnapStore> store,
 }
 
 uint64_t Volume::store_sectors() const {
-  return store_device_ ? store_device_->size() / 512 : store_->space().total_chunks;
+  return store_->store_size() / 512;
+}
+
+Result<Volume::Sizes> Volume::DeviceSizes() const {
+  if (!store_device_) return Sizes{INT64_MAX, INT64_MAX, INT64_MAX};
+  auto origin = SizeOf(origin_path_);
+  if (!origin) return Pass(origin);
+  return Sizes{*origin, store_device_->size(), meta_device_ ? meta_device_->size() : 0};
 }
 
 bool Volume::MaybeAttached() {

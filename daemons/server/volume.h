@@ -30,7 +30,12 @@ class Volume {
 
   [[nodiscard]] SnapStore& store() { return *store_; }
   [[nodiscard]] const wire::VolumeDevices& devices() const { return devices_; }
-  [[nodiscard]] uint64_t store_sectors() const;
+  [[nodiscard]] uint64_t store_sectors() const;  // that the store uses
+
+  struct Sizes {  // of the devices as they are now, in bytes
+    uint64_t origin = 0, store = 0, meta = 0;
+  };
+  [[nodiscard]] Result<Sizes> DeviceSizes() const;
 
   // True if a kernel may have a device of this volume active: asks device-mapper,
   // or where that is not to be had, the store's memory of it.
@@ -45,6 +50,7 @@ class Volume {
   [[nodiscard]] std::string MarkPath() const;
 
   std::string state_dir_;
+  std::string origin_path_;  // empty in tests
   std::unique_ptr<BlockDevice> store_device_, meta_device_;
   wire::VolumeDevices devices_;
   std::unique_ptr<SnapStore> store_;

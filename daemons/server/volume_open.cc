@@ -23,6 +23,7 @@ Result<wire::Device> WireNumber(const std::string& path) {
 Result<std::unique_ptr<Volume>> Volume::Open(const Paths& paths, uint64_t cache_bytes) {
   auto volume = std::unique_ptr<Volume>(new Volume);
   volume->state_dir_ = paths.state_dir;
+  volume->origin_path_ = paths.origin;
   auto store_number = WireNumber(paths.store);
   if (!store_number) return Pass(store_number);
   auto origin_number = WireNumber(paths.origin);

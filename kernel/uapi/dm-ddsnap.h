@@ -42,7 +42,9 @@
  * -----------------------------------------------------------------------
  * 1. HELLO (kernel) -> WELCOME or REFUSED (server).  HELLO promises that no
  *    copy into any range granted on an earlier link is still under way, and
- *    gives back all of those ranges but the ones reported again in 2.
+ *    gives back all of those ranges but the ones reported again in 2.  It
+ *    tells the sizes of the devices as they are now: a server that has to
+ *    hear of new ones closes the link.  Nothing is granted that lies beyond.
  * 2. ATTACH for every device of the volume -> ATTACHED each; then REPORT and
  *    MAP for all that was not answered on the earlier link.  Only then
  *    GRANT_WANTED.  Every request may be repeated: the server finds the same
@@ -186,7 +188,7 @@ struct ddsnap_hello {
 	__le32 reserved;
 	__u8   uuid[16];
 	__u8   boot_id[16];	/* changes with every boot of this kernel */
-	__le64 origin_sectors;	/* sizes of the underlying devices */
+	__le64 origin_sectors;	/* sizes of the underlying devices now */
 	__le64 store_sectors;
 };
 

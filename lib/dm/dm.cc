@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <fstream>
@@ -77,6 +78,7 @@ std::optional<DdsnapDevice> ReadTable(const dm_names& entry) {
   const auto store_number = ParseDevice(store);
   const auto origin_number = ParseDevice(origin);
   if (!store_number || !origin_number) return std::nullopt;
+  device.sectors = length;
   device.store = *store_number;
   device.origin = *origin_number;
   return device;
@@ -115,6 +117,16 @@ std::string NameOf(const DeviceNumber& number) {
   return name;
 }
 
+Result<uint32_t> OpenCount(const std::string& name) {
+  if (Status s = CheckControl(); !s) return Pass(s);
+  Task task = NewTask(DM_DEVICE_INFO);
+  if (!task || !dm_task_set_name(task.get(), name.c_str())) return FailErrno(ENOMEM, name);
+  if (Status s = RunTask(task.get(), name); !s) return Pass(s);
+  dm_info info{};
+  if (!dm_task_get_info(task.get(), &info) || !info.exists) return FailErrno(ENXIO, name);
+  return static_cast<uint32_t>(std::max(info.open_count, 0));
+}
+
 Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
   if (Status s = CheckControl(); !s) return Pass(s);
   Task task = NewTask(DM_DEVICE_LIST);
@@ -133,9 +145,9 @@ Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
 namespace {
 
 // Runs the task and waits for the udev rules that it sets off, if udev is there.
-Status RunAndSettle(dm_task* task, const std::string& what) {
+Status RunAndSettle(dm_task* task, const std::string& what, uint16_t udev_flags = 0) {
   uint32_t cookie = 0;
-  if (!dm_task_set_cookie(task, &cookie, 0)) return FailErrno(ENOMEM, what + ": udev cookie");
+  if (!dm_task_set_cookie(task, &cookie, udev_flags)) return FailErrno(ENOMEM, what + ": udev cookie");
   Status s = RunTask(task, what);
   // Also after a failure: it gives the cookie back.
   if (!dm_udev_wait(cookie) && s) s = Fail(EIO, what + ": udev did not finish");
@@ -155,7 +167,29 @@ Status CreateDevice(const NewDevice& device) {
       !dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_CREATE)) {
     return FailErrno(ENOMEM, device.name);
   }
-  return RunAndSettle(task.get(), device.name + ": create");
+  constexpr uint16_t kHidden = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+                               DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+  return RunAndSettle(task.get(), device.name + ": create", device.hidden ? kHidden : 0);
+}
+
+Status ReloadDevice(const NewDevice& device) {
+  if (Status s = CheckControl(); !s) return s;
+  Task load = NewTask(DM_DEVICE_RELOAD);
+  if (!load || !dm_task_set_name(load.get(), device.name.c_str()) ||
+      (device.read_only && !dm_task_set_ro(load.get())) ||
+      !dm_task_add_target(load.get(), 0, device.sectors, device.target.c_str(),
+                          device.params.c_str())) {
+    return FailErrno(ENOMEM, device.name);
+  }
+  if (Status s = RunTask(load.get(), device.name + ": new table"); !s) return s;
+  Task resume = NewTask(DM_DEVICE_RESUME);
+  if (!resume || !dm_task_set_name(resume.get(), device.name.c_str()))
+    return FailErrno(ENOMEM, device.name);
+  Status s = RunAndSettle(resume.get(), device.name + ": switch to the new table");
+  if (s) return s;
+  Task clear = NewTask(DM_DEVICE_CLEAR);
+  if (clear && dm_task_set_name(clear.get(), device.name.c_str())) (void)dm_task_run(clear.get());
+  return s;
 }
 
 Status RemoveDevice(const std::string& name) {

@@ -27,6 +27,7 @@ struct DdsnapDevice {
   DeviceNumber store, origin;
   std::string socket;
   std::string tag;  // as in the table: "-1" for the origin
+  uint64_t sectors = 0;
 };
 
 // Sends `message` to the target of the device.
@@ -41,6 +42,9 @@ struct DdsnapDevice {
 // The name of the device with this number, from sysfs; empty if it is none of device-mapper's.
 [[nodiscard]] std::string NameOf(const DeviceNumber& number);
 
+// How many have the device with this name open.  ENXIO if there is none.
+[[nodiscard]] Result<uint32_t> OpenCount(const std::string& name);
+
 // A device to be, of one target.
 struct NewDevice {
   std::string name;
@@ -49,12 +53,16 @@ struct NewDevice {
   std::string target;
   std::string params;
   bool read_only = false;
+  bool hidden = false;  // nobody is to look at it: no names by what it holds, no mounts
 };
 
 // Makes the device and waits until udev has made its names.  EEXIST (as EBUSY
 // from older kernels) if the name or UUID is taken.  A constructor that fails
 // leaves no device behind.
 [[nodiscard]] Status CreateDevice(const NewDevice& device);
+// Gives a live device another table, of one target: loads it, and switches over while the
+// device is suspended for a moment.  On an error the old table goes on.
+[[nodiscard]] Status ReloadDevice(const NewDevice& device);
 // Removes it and waits for udev.  ENXIO if there is none; EBUSY if somebody
 // has it open, after trying for some seconds: udev itself may have it.
 [[nodiscard]] Status RemoveDevice(const std::string& name);

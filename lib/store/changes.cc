@@ -109,7 +109,10 @@ Status SnapStoreImpl::ApplyReturnAll() {
 // report that was sent again finds its chunk in no more need of a copy.
 Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
                                 uint64_t address) {
-  const uint64_t chunks = Chunks(super_.origin_bytes);
+  // A snapshot of a larger origin is larger; who knows how large one was that is gone.
+  const Snapshot* snap = snapshot == 0 ? nullptr : FindEpoch(snapshot);
+  const uint64_t chunks = snapshot == 0 ? Chunks(super_.origin_bytes)
+                          : snap != nullptr ? Chunks(snap->size) : ~uint64_t{0};
   if (count == 0 || chunk >= chunks || count > chunks - chunk)
     return Fail(EINVAL, "a copy of chunks outside the origin");
   if (address + count < address) return Fail(EINVAL, "a copy outside the store");
@@ -247,6 +250,8 @@ Result<Epoch> SnapStoreImpl::Create(Tag tag, int64_t now_ns) {
   if (tag > kMaxTag) return Fail(EINVAL, "snapshot " + std::to_string(tag) + ": no valid tag");
   if (Find(tag) != nullptr)
     return Fail(EEXIST, "snapshot " + std::to_string(tag) + ": exists already");
+  if (super_.reverting != 0)
+    return Fail(EBUSY, "the origin is being reverted: it holds no state to keep");
   disk::Create create{super_.epoch + 1, static_cast<uint64_t>(now_ns), super_.origin_bytes, tag,
                       uint32_t{0}};
   if (Status s = Change(disk::kCreate, create, [&] { return ApplyCreate(create); }); !s)
@@ -273,6 +278,8 @@ Status SnapStoreImpl::Delete(Epoch snapshot) {
   const Snapshot* snap = FindEpoch(snapshot);
   if (snap == nullptr || snap->state == Snapshot::State::kDeleting)
     return Fail(ENOENT, Name(snapshot) + ": does not exist");
+  if (snapshot == super_.reverting)
+    return Fail(EBUSY, Name(snapshot) + ": the origin is being reverted to it");
   return Change(disk::kDelete, disk::Number{snapshot, uint64_t{0}},
                 [&] { return ApplyGone(snapshot, Snapshot::State::kDeleting); });
 }
@@ -369,9 +376,26 @@ Status SnapStoreImpl::SetAttached(bool attached) {
   });
 }
 
+Status SnapStoreImpl::SetReverting(Epoch snapshot) {
+  if (Status s = CheckWritable(); !s) return s;
+  if (snapshot == super_.reverting) return {};
+  if (snapshot != 0) {
+    const Snapshot* snap = FindEpoch(snapshot);
+    if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
+    if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, Name(snapshot) + ": was given up");
+  }
+  return Change(disk::kRevert, disk::Number{snapshot, uint64_t{0}}, [&] {
+    super_.reverting = snapshot;
+    return Status{};
+  });
+}
+
 Status SnapStoreImpl::SetOriginSize(uint64_t bytes) {
   if (Status s = CheckWritable(); !s) return s;
   if (bytes == 0 || bytes % 512 != 0) return Fail(EINVAL, "origin: impossible size");
+  if (bytes == super_.origin_bytes) return {};
+  if (bytes < super_.origin_bytes)
+    if (Status s = CheckTail(bytes); !s) return s;
   return Change(disk::kOriginSize, disk::Number{bytes, uint64_t{0}}, [&] {
     super_.origin_bytes = bytes;
     return Status{};

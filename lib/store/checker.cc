@@ -40,6 +40,8 @@ class Checker {
     CompareSharing();
     ComparePrivates();
     CheckTags();
+    if (const Epoch epoch = store_.reverting(); epoch != 0 && store_.FindEpoch(epoch) == nullptr)
+      Add(Severity::kMinor, "superblock", "a revert to a snapshot that is not there", {});
     CompareMap(store_.meta_map(), blocks_, "block");
     CompareMap(store_.data_map(), chunks_, "chunk");
     if (progress_) progress_(1);
@@ -69,6 +71,11 @@ class Checker {
     const Superblock& super = store_.superblock();
     const uint64_t fixed = super.journal_block + super.journal_blocks;
     for (uint64_t i = 0; i < fixed && i < blocks_.size(); ++i) blocks_[i] = true;
+    // Pages of maps that have grown.
+    for (const MapLayout& map : super.maps)
+      for (const auto& segment : map.segments)
+        for (uint64_t i = 0; segment.block >= fixed && i < 2 * segment.pages; ++i)
+          if (segment.block + i < blocks_.size()) blocks_[segment.block + i] = true;
     if (!super.separate) {
       const uint64_t area = blocks_.size() * disk::kBlock / super.chunk_bytes;
       for (uint64_t i = 0; i < area && i < chunks_.size(); ++i) chunks_[i] = true;

@@ -41,8 +41,9 @@ Status SnapStoreImpl::Commit(bool flush_copies) {
 
 // ---- checkpoint
 
+// A superblock that a cut has torn is written anew by the next checkpoint.
 bool SnapStoreImpl::NeedsCheckpoint() const {
-  return journal_->used() > journal_->blocks() / 2 || tx_->made() > made_limit_ / 2 ||
+  return other_super_ || journal_->used() > journal_->blocks() / 2 || tx_->made() > made_limit_ / 2 ||
          maps_[1]->pinned_ranges() > kMaxPinned ||
          (want_space_ && (maps_[0]->pinned() > 0 || maps_[1]->pinned() > 0));
 }
@@ -90,6 +91,7 @@ Status SnapStoreImpl::AdvanceCheckpoint(size_t slice) {
   if (Status s = WriteSuperblock(meta_, copy, next_super_); !s) return s;
   if (Status s = meta_.Flush(); !s) return s;
   copy_ = copy;
+  other_super_.reset();
   super_.generation = next_super_.generation;
   journal_->Release(next_super_.journal_position);
   for (auto& map : maps_) map->Durable();

@@ -11,7 +11,8 @@
 namespace ddsnap::disk {
 
 inline constexpr uint64_t kBlock = 4096;
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;       // written
+inline constexpr uint32_t kOldestVersion = 1; // read
 
 inline constexpr uint64_t kSuperMagic = 0x31305041'4e534444;  // "DDSNAP01"
 inline constexpr uint32_t kNodeMagic = 0x454e4444;            // "DDNE"
@@ -74,8 +75,9 @@ struct Superblock {
   Le32 maps;  // 2: tree blocks, then chunks
   Root roots[kTrees];
   Map map[2];
+  Le64 reverting;  // epoch of the snapshot that the origin is being brought back to; 0: none
 };
-static_assert(sizeof(Superblock) == 160 + 5 * 24 + 2 * 176);
+static_assert(sizeof(Superblock) == 160 + 5 * 24 + 2 * 176 + 8);
 static_assert(sizeof(Superblock) <= kBlock);
 
 struct BlockHeader {  // of tree nodes, map pages and slot tables
@@ -144,6 +146,7 @@ enum RecordType : uint16_t {
   kAttached,       // Number
   kBoot,           // Boot
   kOriginSize,     // Number
+  kRevert,         // Number: since version 2
   kRecordTypes
 };
 

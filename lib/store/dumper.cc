@@ -40,6 +40,7 @@ Json Head(const SnapStoreImpl& store) {
           {"metadata_device", super.separate},
           {"epoch", super.epoch},
           {"attached", super.attached},
+          {"reverting", super.reverting},
           {"journal_block", super.journal_block},
           {"journal_blocks", super.journal_blocks},
           {"total_chunks", space.total_chunks},

@@ -94,6 +94,7 @@ std::optional<Epoch> SnapStoreImpl::VictimForSpace(
   std::optional<Rank> victim;
   for (const Snapshot& snap : snapshots_) {
     if (snap.state != Snapshot::State::kOk || snap.priority == 127) continue;
+    if (snap.epoch == super_.reverting) continue;  // what the origin is to be is only there
     const auto space = space_.find(snap.epoch);
     if (space == space_.end() || space->second.chunks == 0) continue;
     const Rank rank{snap.priority, snap.usecount > 0 || in_use(snap.epoch), snap.epoch};

@@ -64,12 +64,16 @@ Status SnapStoreImpl::Recover() {
   }
   tx_ = std::make_unique<Transaction>(*cache_, *maps_[0], super_.generation + 1);
   tx_->set_in_use(super_.tree_blocks);
-  made_limit_ = std::clamp<uint64_t>((maps_[0]->units() - super_.journal_blocks) / 8, 24, 4096);
+  made_limit_ = MadeLimit();
   for (uint32_t i = 0; i < disk::kTrees; ++i)
     trees_[i] = std::make_unique<BTree>(*tx_, static_cast<disk::TreeId>(i), super_.roots[i]);
   if (Status s = LoadTables(); !s) return s;
   if (Status s = ReplayJournal(); !s) return s;
   return NewBoot();
+}
+
+uint64_t SnapStoreImpl::MadeLimit() const {
+  return std::clamp<uint64_t>((maps_[0]->units() - super_.journal_blocks) / 8, 24, 4096);
 }
 
 Status SnapStoreImpl::LoadTables() {
@@ -188,6 +192,10 @@ Status SnapStoreImpl::ApplyNumber(uint16_t type, uint64_t key, uint64_t value) {
     case disk::kOriginSize:
       if (key == 0 || key % 512 != 0) return BadRecord(type);
       super_.origin_bytes = key;
+      return {};
+    case disk::kRevert:
+      if (key != 0 && FindEpoch(key) == nullptr) return BadRecord(type);
+      super_.reverting = key;
       return {};
     default:
       return BadRecord(type);

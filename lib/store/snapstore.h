@@ -163,7 +163,8 @@ class SnapStore {
   virtual void ReleaseGivenUp(Epoch snapshot) = 0;
   // Who is to be given up when space is short: the lowest priority; of those
   // unused before used (`in_use`, or a persistent usecount), then the oldest; never
-  // priority 127, never one that holds nothing in the store.  nullopt: nobody.
+  // priority 127, never one that holds nothing in the store, never the one that the
+  // origin is being reverted to.  nullopt: nobody.
   [[nodiscard]] virtual std::optional<Epoch> VictimForSpace(
       const std::function<bool(Epoch)>& in_use) const = 0;
   [[nodiscard]] virtual Status SetPriority(Epoch snapshot, int8_t priority) = 0;  // staged
@@ -171,7 +172,16 @@ class SnapStore {
   [[nodiscard]] virtual Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) = 0;
   // Staged.  Remembers, until the boot changes, that a kernel has the origin active.
   [[nodiscard]] virtual Status SetAttached(bool attached) = 0;
-  // Staged.  The origin device has grown (or shrunk) to `bytes`.
+  // The snapshot that the origin is being brought back to; 0: none.  Until that is over
+  // the origin holds neither its old contents nor the snapshot's: no snapshot is created (EBUSY), and
+  // this one is neither deleted (EBUSY) nor given up for space.
+  [[nodiscard]] virtual Epoch reverting() const = 0;
+  // Staged.  Begins that, also instead of another snapshot that was begun with, or ends it
+  // (0).  ENOENT or ESTALE for a snapshot that is not kOk.
+  [[nodiscard]] virtual Status SetReverting(Epoch snapshot) = 0;
+  // Staged.  The origin is larger or smaller from now on; snapshots keep their sizes.  EBUSY if
+  // snapshots need chunks past the new end that are not copied yet.  The caller has made sure
+  // that nothing is written there, and that no copy of an earlier size is on its way.
   [[nodiscard]] virtual Status SetOriginSize(uint64_t bytes) = 0;
   // The chunks that may differ between two snapshots, in order and merged, to
   // `sink` until it returns false.  `to` 0: the origin as it is now.  Costs what changed.
@@ -193,6 +203,14 @@ class SnapStore {
   // Does one bounded slice (milliseconds) of deletion or checkpointing.  Staged where it
   // changes anything.  Returns whether more work is waiting.
   [[nodiscard]] virtual Result<bool> Step() = 0;
+  // Uses that much of the devices from now on, and returns when that is durable; 0: as it is.
+  // Whatever is staged becomes durable first.  Larger: the device has grown before, and the kernel
+  // has seen that.  Smaller (the store alone): EBUSY if chunks that lie beyond are in use.
+  // EINVAL, EFBIG, ENOSPC: not possible, nothing has changed but that a metadata device may
+  // have grown in memory; the next checkpoint makes that good.
+  [[nodiscard]] virtual Status Resize(uint64_t store_bytes, uint64_t meta_bytes) = 0;
+  [[nodiscard]] virtual uint64_t store_size() const = 0;  // bytes in use
+  [[nodiscard]] virtual uint64_t meta_size() const = 0;   // 0 without a metadata device
   // Checkpoints completely: what a clean shutdown does.
   [[nodiscard]] virtual Status Checkpoint() = 0;
 

@@ -65,6 +65,8 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status SetPriority(Epoch snapshot, int8_t priority) override;
   [[nodiscard]] Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) override;
   [[nodiscard]] Status SetAttached(bool attached) override;
+  [[nodiscard]] Epoch reverting() const override { return super_.reverting; }
+  [[nodiscard]] Status SetReverting(Epoch snapshot) override;
   [[nodiscard]] Status SetOriginSize(uint64_t bytes) override;
   [[nodiscard]] Status Changelist(Epoch from, Epoch to,
                                   const std::function<bool(const ChunkRange&)>& sink) override;
@@ -76,6 +78,11 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status Commit(bool flush_copies) override;
   [[nodiscard]] Result<bool> Step() override;
   [[nodiscard]] Status Checkpoint() override;
+  [[nodiscard]] Status Resize(uint64_t store_bytes, uint64_t meta_bytes) override;
+  [[nodiscard]] uint64_t store_size() const override { return super_.store_bytes; }
+  [[nodiscard]] uint64_t meta_size() const override {
+    return super_.separate ? super_.meta_bytes : 0;
+  }
 
   // ---- for the checker and the dumper, which read a store that is open read-only
   [[nodiscard]] BTree& tree(disk::TreeId id) { return *trees_[id]; }
@@ -107,6 +114,7 @@ class SnapStoreImpl final : public SnapStore {
                                    std::span<const std::byte> payload);
   [[nodiscard]] Status ApplyNumber(uint16_t type, uint64_t key, uint64_t value);
   [[nodiscard]] Status NewBoot();
+  [[nodiscard]] uint64_t MadeLimit() const;
 
   // changes.cc
   [[nodiscard]] Status CheckWritable() const;
@@ -152,6 +160,14 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status ReclaimExceptions(Reclaim& job);
   [[nodiscard]] Status ReclaimPrivates(Reclaim& job);
   [[nodiscard]] std::optional<Epoch> NextReclaim() const;
+
+  // resize.cc
+  [[nodiscard]] Status CheckSizes(uint64_t store_bytes, uint64_t meta_bytes) const;
+  [[nodiscard]] Result<uint64_t> PagesToAdd(const MapLayout& layout, uint64_t units) const;
+  [[nodiscard]] Status GrowMetadata(uint64_t bytes);
+  [[nodiscard]] Status GrowChunks(uint64_t chunks);
+  [[nodiscard]] Status ShrinkChunks(uint64_t chunks);
+  [[nodiscard]] Status CheckTail(uint64_t bytes);
 
   // queries.cc
   [[nodiscard]] Status ComputeSpace() const;

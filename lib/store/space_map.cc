@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "store/block_cache.h"
@@ -242,6 +243,80 @@ Result<std::optional<SpaceMap::Found>> SpaceMap::AllocateUp(uint64_t max) {
   cursor_ = found.start + found.count;
   if (Status s = Flip(found.start, found.count, true); !s) return Pass(s);
   return found;
+}
+
+Result<std::optional<uint64_t>> SpaceMap::AllocateRun(uint64_t count) {
+  for (uint64_t unit = 0; count <= layout_.units;) {
+    auto next = NextFree(unit);
+    if (!next) return Pass(next);
+    unit = *next;
+    if (unit > layout_.units - count) break;
+    uint64_t length = 0;
+    while (length < count) {
+      auto used = Test(unit + length);
+      if (!used) return Pass(used);
+      if (*used || BlockedUntil(unit + length, 1)) break;
+      ++length;
+    }
+    if (length == count) {
+      if (Status s = Flip(unit, count, true); !s) return Pass(s);
+      return unit;
+    }
+    unit += length + 1;
+  }
+  return std::nullopt;
+}
+
+// Many at once, for a large store has many.  Both slots of a page are written; neither counts.
+Status SpaceMap::WriteFreshPages(uint64_t first, uint64_t end, uint64_t generation) {
+  constexpr uint64_t kBatch = 128;
+  const std::unique_ptr<std::byte[], void (*)(std::byte*)> buffer(
+      static_cast<std::byte*>(::operator new[](2 * kBatch * kBlock, std::align_val_t{kBlock})),
+      [](std::byte* p) { ::operator delete[](p, std::align_val_t{kBlock}); });
+  while (first < end) {
+    const uint64_t place = PlaceOf(first, false);
+    uint64_t n = 0;
+    for (; n < kBatch && first + n < end && PlaceOf(first + n, false) == place + 2 * n; ++n) {
+      std::byte* page = buffer.get() + 2 * n * kBlock;
+      std::memset(page, 0, 2 * kBlock);
+      const uint64_t unit = (first + n) * kBitsPerPage;
+      for (uint64_t bit = layout_.units > unit ? layout_.units - unit : 0; bit < kBitsPerPage; ++bit)
+        SetBit(page, bit, true);
+      FillHeader(page, disk::kMapMagic, uuid_, first + n, generation);
+    }
+    if (Status s = meta_.Write(place * kBlock, {buffer.get(), 2 * n * kBlock}); !s) return s;
+    first += n;
+  }
+  return {};
+}
+
+Status SpaceMap::Grow(uint64_t units, const MapLayout::Segment& segment, uint64_t generation) {
+  const uint64_t old_units = layout_.units, old_pages = layout_.pages();
+  if (segment.pages > 0) layout_.segments.push_back(segment);
+  layout_.units = units;
+  slots_.resize(layout_.pages(), false);
+  generation_ = std::max(generation_, generation);
+  if (Status s = WriteFreshPages(old_pages, layout_.pages(), generation); !s) return s;
+  for (uint64_t page = old_pages; page < layout_.pages(); ++page)
+    for (auto& stale : stale_slots_) stale[page / kBitsPerPage] = true;
+  const uint64_t here = std::min(units, old_pages * kBitsPerPage);
+  layout_.free_units += units - std::max(here, old_units);
+  return here > old_units ? Flip(old_units, here - old_units, false) : Status();
+}
+
+Status SpaceMap::Shrink(uint64_t units) {
+  const uint64_t old_units = layout_.units;
+  // What is left of the last page that stays has its bits set, as at every map's end.
+  const uint64_t pages = (units + kBitsPerPage - 1) / kBitsPerPage;
+  const uint64_t here = std::min(old_units, pages * kBitsPerPage);
+  if (here > units)
+    if (Status s = Flip(units, here - units, true); !s) return s;
+  layout_.free_units -= old_units - here;
+  layout_.units = units;
+  pages_.erase(pages_.lower_bound(pages), pages_.end());
+  slots_.resize(pages);
+  if (cursor_ >= units) cursor_ = 0;
+  return {};
 }
 
 void SpaceMap::Freeze() {

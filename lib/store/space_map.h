@@ -55,6 +55,18 @@ class SpaceMap {
   // search ended and around.  nullopt: none.
   [[nodiscard]] Result<std::optional<Found>> AllocateUp(uint64_t max);
 
+  // Takes exactly `count` units side by side.  nullopt: there is no such run.
+  [[nodiscard]] Result<std::optional<uint64_t>> AllocateRun(uint64_t count);
+
+  // From now on the map has more units, all free, with `segment` for pages that the others have
+  // no room for (no pages: none).  The pages behind the last one are written where the
+  // durable superblock does not lead, in the form that `generation`, the one to be
+  // checkpointed next, will find.  Nothing is frozen.
+  [[nodiscard]] Status Grow(uint64_t units, const MapLayout::Segment& segment,
+                            uint64_t generation);
+  // From now on it has fewer; all that go are free.  Nothing is frozen or pinned.
+  [[nodiscard]] Status Shrink(uint64_t units);
+
   // Marks units as used (replay); EBADMSG if one is already.
   [[nodiscard]] Status Set(uint64_t start, uint64_t count);
   // Frees units; EBADMSG if one is free already.  `pin` false where nothing
@@ -89,6 +101,7 @@ class SpaceMap {
   [[nodiscard]] uint64_t PlaceOf(uint64_t page, bool slot) const;
   [[nodiscard]] Result<uint64_t> NextFree(uint64_t unit);
   [[nodiscard]] std::optional<uint64_t> BlockedUntil(uint64_t start, uint64_t count) const;
+  [[nodiscard]] Status WriteFreshPages(uint64_t first, uint64_t end, uint64_t generation);
   [[nodiscard]] Status WritePage(uint64_t number, Page& page, uint64_t generation);
   [[nodiscard]] Status WriteSlots(unsigned copy, uint64_t generation);
   void Evict();

@@ -76,6 +76,7 @@ const char* Unpack(const disk::Superblock& in, Superblock* out) {
   out->journal_position = in.journal_position;
   out->journal_sequence = in.journal_sequence;
   out->attached = in.attached != 0;
+  out->reverting = in.reverting;  // zero in a store of version 1
   if (out->chunk_bytes < kMinChunkSize || out->chunk_bytes > kMaxChunkSize ||
       !std::has_single_bit(out->chunk_bytes))
     return "impossible chunk size";
@@ -129,6 +130,7 @@ Status WriteSuperblock(BlockDevice& device, unsigned copy, const Superblock& sup
   out.journal_sequence = super.journal_sequence;
   out.attached = super.attached ? 1 : 0;
   out.maps = static_cast<uint32_t>(super.maps.size());
+  out.reverting = super.reverting;
   for (uint32_t i = 0; i < disk::kTrees; ++i) {
     out.roots[i].block = super.roots[i].block;
     out.roots[i].entries = super.roots[i].entries;
@@ -147,9 +149,9 @@ Result<Superblock> ParseSuperblock(std::span<const std::byte> block, uint64_t pl
   if (block.size() < disk::kBlock) return Fail(EBADMSG, where + ": too short");
   std::memcpy(static_cast<void*>(&in), block.data(), sizeof(in));
   if (in.magic != disk::kSuperMagic) return Fail(EMEDIUMTYPE, where + ": not a snapshot store");
-  if (in.version != disk::kVersion)
+  if (in.version < disk::kOldestVersion || in.version > disk::kVersion)
     return Fail(EPROTONOSUPPORT, where + ": format version " + std::to_string(in.version) +
-                                     ", this program knows version " +
+                                     ", this program knows versions up to " +
                                      std::to_string(disk::kVersion));
   if (in.crc != Checksum(in, block.first(disk::kBlock)))
     return Fail(EBADMSG, where + ": wrong checksum");

@@ -57,6 +57,7 @@ struct Superblock {
   bool attached = false;
   std::array<TreeRoot, disk::kTrees> roots{};
   std::vector<MapLayout> maps;
+  Epoch reverting = 0;  // the origin is being brought back to that snapshot
 };
 
 // Block number of copy 0 or 1.

@@ -16,6 +16,8 @@ namespace {
 
 constexpr uint64_t kSteps = 700;
 
+std::array<uint64_t, 4> g_resized;  // in histories that were not cut
+
 uint64_t FromEnv(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
   return value != nullptr ? std::strtoull(value, nullptr, 10) : otherwise;
@@ -28,18 +30,25 @@ Simulation::Options OptionsFor(uint64_t seed) {
   options.store_bytes = seed % 2 == 0 ? 2 << 20 : 48 * 4096 * 2;
   options.meta_bytes = seed % 2 == 0 ? 0 : 2 << 20;
   options.max_snapshots = 6;
+  if (seed % 3 == 0) {  // its space maps outgrow their pages
+    options.store_bytes = seed % 2 == 0 ? 16 << 20 : 1 << 20;
+    options.growth = seed % 2 == 0 ? 11 : 180;
+  }
   return options;
 }
 
 // Runs the history of `seed` up to the cut, recovers, and goes on for a while.
 // `writes` gets how many writes the history has when it is not cut.
 bool RunOnce(uint64_t seed, uint64_t cut, uint64_t* writes) {
+  static std::array<uint64_t, 4> none;
+  std::array<uint64_t, 4>& resized = writes != nullptr ? g_resized : none;
   Simulation sim(OptionsFor(seed));
   bool good = sim.Start();
   const uint64_t first = sim.power().writes();
   sim.power().CutAt(cut == ~uint64_t{0} ? cut : first + cut);
   while (good && sim.steps() < kSteps) good = sim.StepOnce();
   if (writes != nullptr) *writes = sim.power().writes() - first;
+  for (size_t i = 0; i < resized.size(); ++i) resized[i] += sim.resized()[i];
   if (!good && sim.why().empty() && sim.power().off()) {
     good = sim.RecoverFromPowerCut();
     const uint64_t until = sim.steps() + 60;
@@ -122,5 +131,10 @@ int main() {
               static_cast<unsigned long long>(tally.cuts),
               static_cast<unsigned long long>(tally.kills),
               static_cast<unsigned long long>(tally.failed));
+  std::printf("resized: store larger %llu and smaller %llu, metadata %llu, origin %llu times\n",
+              static_cast<unsigned long long>(g_resized[0]),
+              static_cast<unsigned long long>(g_resized[1]),
+              static_cast<unsigned long long>(g_resized[2]),
+              static_cast<unsigned long long>(g_resized[3]));
   return tally.failed == 0 && tally.cuts > 0 && tally.kills > 0 ? 0 : 1;
 }

@@ -8,14 +8,21 @@
 #include "store/checker.h"
 
 namespace ddsnap {
+namespace {
+
+// How large an origin may become, times its first size.
+constexpr uint64_t kOriginGrowth = 2;
+
+}  // namespace
 
 Simulation::Simulation(const Options& options)
     : options_(options),
       random_(options.seed),
-      origin_(power_, options.origin_chunks * options.chunk_size, "origin"),
+      origin_(power_, kOriginGrowth * options.origin_chunks * options.chunk_size, "origin"),
       store_device_(power_, options.store_bytes, "store"),
-      copied_(options.origin_chunks),
-      origin_now_(options.origin_chunks) {
+      copied_(kOriginGrowth * options.origin_chunks),
+      origin_now_(kOriginGrowth * options.origin_chunks),
+      origin_chunks_(options.origin_chunks) {
   if (options.meta_bytes != 0)
     meta_ = std::make_unique<FaultDevice>(power_, options.meta_bytes, "meta");
   boot_id_[0] = 1;
@@ -36,7 +43,7 @@ bool Simulation::Start() {
   FormatOptions format;
   format.chunk_size = options_.chunk_size;
   format.journal_size = options_.journal_bytes;
-  format.origin_size = origin_.size();
+  format.origin_size = origin_chunks_ * options_.chunk_size;
   for (size_t i = 0; i < format.uuid.size(); ++i) format.uuid[i] = static_cast<uint8_t>(i + 1);
   if (!Check(SnapStore::Format(store_device_, meta_.get(), format), "format")) return false;
   return OpenStore();
@@ -111,7 +118,11 @@ bool Simulation::NeedGrant() {
 }
 
 bool Simulation::MakeSpace() {
-  const auto victim = store_->VictimForSpace([](Epoch) { return false; });
+  auto victim = store_->VictimForSpace([](Epoch) { return false; });
+  if (!victim && staged_reverting_ != 0) {  // a revert keeps the only one
+    if (!ToggleRevert()) return false;
+    victim = store_->VictimForSpace([](Epoch) { return false; });
+  }
   if (!victim) return Bad("the store is full and nobody can be given up");
   if (!Check(store_->GiveUp(*victim), "give up")) return false;
   staged_[*victim].ok = false;
@@ -120,8 +131,11 @@ bool Simulation::MakeSpace() {
 }
 
 bool Simulation::WriteOrigin() {
-  const uint64_t chunk = Random(options_.origin_chunks);
-  const uint64_t value = next_value_++;
+  const uint64_t chunk = Random(origin_chunks_);
+  return WriteOriginAt(chunk, next_value_++);
+}
+
+bool Simulation::WriteOriginAt(uint64_t chunk, uint64_t value) {
   if (kernel_live_ == 0 || copied_[chunk]) {
     if (!WriteChunk(origin_, chunk, value)) return false;
     origin_now_[chunk] = value;
@@ -147,7 +161,7 @@ bool Simulation::WriteOrigin() {
 bool Simulation::WriteSnapshot() {
   const auto snapshot = PickSnapshot();
   if (!snapshot) return true;
-  const uint64_t chunk = Random(options_.origin_chunks);
+  const uint64_t chunk = Random(staged_[*snapshot].contents.size());
   const uint64_t value = next_value_++;
   // What is under way for this chunk is answered first, as the kernel does.
   if (!CommitAll()) return false;
@@ -181,6 +195,7 @@ bool Simulation::WriteSnapshot() {
 bool Simulation::CommitAll() {
   if (!Check(store_->Commit(flush_needed_), "commit")) return false;
   committed_ = staged_;
+  committed_reverting_ = staged_reverting_;
   kernel_live_ = store_->live();
   // Copies made before the flush that ended a commit need none of their own;
   // a lone device only.
@@ -208,13 +223,16 @@ std::optional<Epoch> Simulation::PickSnapshot() {
 
 bool Simulation::CreateSnapshot() {
   if (staged_.size() >= options_.max_snapshots) return DeleteSnapshot();
+  if (staged_reverting_ != 0 && !ToggleRevert()) return false;
   // The barrier: nothing in flight, the origin flushed.
   if (!CommitAll() || !FlushDevice(origin_)) return false;
   Tag tag = static_cast<Tag>(Random(1000));
   while (store_->Find(tag) != nullptr) ++tag;
   auto epoch = store_->Create(tag, 1);
   if (!epoch) return Check(std::unexpected(epoch.error()), "create");
-  staged_[*epoch] = {tag, true, 0, origin_now_};
+  staged_[*epoch] = {tag, true, 0,
+                     Contents(origin_now_.begin(),
+                              origin_now_.begin() + static_cast<int64_t>(origin_chunks_))};
   if (!CommitAll()) return false;
   std::fill(copied_.begin(), copied_.end(), false);
   return true;
@@ -224,6 +242,10 @@ bool Simulation::DeleteSnapshot() {
   if (staged_.empty()) return true;
   auto it = staged_.begin();
   std::advance(it, Random(staged_.size()));
+  if (it->first == staged_reverting_) {
+    const Status s = store_->Delete(it->first);
+    return (!s && s.error().code == EBUSY) || power_.off() || Bad("a snapshot in need is deleted");
+  }
   if (!Check(store_->Delete(it->first), "delete")) return false;
   staged_.erase(it);
   return true;
@@ -248,6 +270,99 @@ bool Simulation::ChangePriority() {
   return true;
 }
 
+// ---- sizes, and reverts
+
+bool Simulation::ToggleRevert() {
+  Epoch next = 0;
+  if (staged_reverting_ == 0) {
+    const auto snapshot = PickSnapshot();
+    if (!snapshot) return true;
+    next = *snapshot;
+  }
+  if (!Check(store_->SetReverting(next), "revert")) return false;
+  staged_reverting_ = next;
+  return true;
+}
+
+bool Simulation::ChangeSize() {
+  const uint64_t store = store_->store_size(), meta = store_->meta_size();
+  const uint64_t least = options_.store_bytes / 2;
+  switch (Random(4)) {
+    case 0: {
+      const uint64_t most = options_.store_bytes * options_.growth;
+      if (store >= most) return true;
+      const uint64_t kind = Random(3);
+      const uint64_t more = kind == 0   ? Random(9) * options_.chunk_size
+                            : kind == 1 ? Random(most - store)
+                                        : most - store;
+      return ResizeStore(std::min(store + more, most) / 512 * 512, 0, 0);
+    }
+    case 1:
+      return store <= least || ResizeStore((least + Random(store - least)) / 512 * 512, 0, 1);
+    case 2:
+      if (!meta_ || meta >= options_.meta_bytes * options_.growth) return true;
+      return ResizeStore(0, meta + Random(options_.meta_bytes * options_.growth - meta), 2);
+    default:
+      return Random(2) == 0 ? GrowOrigin() : ShrinkOrigin();
+  }
+}
+
+// A device grows before the store does, and becomes smaller after it.
+bool Simulation::ResizeStore(uint64_t store_bytes, uint64_t meta_bytes, size_t kind) {
+  if (!CommitAll()) return false;
+  if (store_bytes > store_device_.size()) store_device_.SetSize(store_bytes);
+  if (meta_ && meta_bytes > meta_->size()) meta_->SetSize(meta_bytes);
+  const uint64_t before[] = {store_->store_size(), store_->meta_size()};
+  const Status s = store_->Resize(store_bytes, meta_bytes);
+  if (power_.off()) return false;
+  if (!s) {
+    if (store_->failed()) return Check(s, "resize");
+    const int code = s.error().code;
+    // Chunks in use at the end, or a space map that was made for less.
+    const bool may = kind == 1 ? code == EBUSY : code == EFBIG || code == ENOSPC;
+    return may || Check(s, "resize");
+  }
+  if (store_bytes != 0 && store_->store_size() != store_bytes) return Bad("resize: without effect");
+  if (kind == 1) {
+    for (const uint64_t address : granted_)
+      if ((address + 1) * options_.chunk_size > store_bytes) return Bad("a grant is cut off");
+    store_device_.SetSize(store_bytes);
+  }
+  if (store_->store_size() != before[0] || store_->meta_size() != before[1]) ++resized_[kind];
+  return CheckSound();
+}
+
+bool Simulation::GrowOrigin() {
+  const uint64_t chunks = origin_chunks_ + 1 + Random(16);
+  if (chunks > origin_now_.size()) return true;
+  if (!CommitAll()) return false;
+  if (!Check(store_->SetOriginSize(chunks * options_.chunk_size), "grow the origin")) return false;
+  if (!CommitAll()) return false;
+  origin_chunks_ = chunks;
+  ++resized_[3];
+  return true;
+}
+
+// What snapshots need of its end is copied by writing it again; then it is gone.
+bool Simulation::ShrinkOrigin() {
+  const uint64_t chunks = origin_chunks_ - 1 - Random(16);
+  if (chunks < options_.origin_chunks / 2 || chunks > origin_chunks_) return true;
+  if (!CommitAll()) return false;
+  for (uint64_t chunk = chunks; chunk < origin_chunks_; ++chunk)
+    if (!WriteOriginAt(chunk, origin_now_[chunk])) return false;
+  if (!CommitAll()) return false;
+  if (!Check(store_->SetOriginSize(chunks * options_.chunk_size), "shrink the origin"))
+    return false;
+  if (!CommitAll()) return false;
+  for (uint64_t chunk = chunks; chunk < origin_chunks_; ++chunk) {
+    if (!WriteChunk(origin_, chunk, next_value_)) return false;
+    origin_now_[chunk] = next_value_++;
+  }
+  origin_chunks_ = chunks;
+  ++resized_[3];
+  return true;
+}
+
 bool Simulation::Background() {
   auto more = store_->Step();
   if (!more) return Check(std::unexpected(more.error()), "step");
@@ -257,6 +372,7 @@ bool Simulation::Background() {
 bool Simulation::StepOnce() {
   ++steps_;
   const uint64_t dice = Random(1000);
+  if (dice < 10) return ChangeSize();
   if (dice < 560) return WriteOrigin();
   if (dice < 640) return WriteSnapshot();
   if (dice < 800) return CommitAll();
@@ -264,7 +380,8 @@ bool Simulation::StepOnce() {
   if (dice < 955) return CreateSnapshot();
   if (dice < 980) return DeleteSnapshot();
   if (dice < 985) return GiveUpSnapshot();
-  if (dice < 995) return ChangePriority();
+  if (dice < 989) return ChangePriority();
+  if (dice < 995) return ToggleRevert();
   return RestartServer();
 }
 
@@ -272,6 +389,7 @@ bool Simulation::RestartServer() {
   // Killed: what was staged is gone from memory, what was written is not.
   store_.reset();
   staged_ = committed_;
+  staged_reverting_ = committed_reverting_;
   return OpenStore() && Relink();
 }
 
@@ -281,16 +399,24 @@ bool Simulation::RecoverFromKill() {
   if (!OpenStore() || !CheckSound()) return false;
   // No bit outlives a snapshot that the kernel did not see made.
   std::fill(copied_.begin(), copied_.end(), false);
+  return AdoptRecovered("a kill");
+}
+
+// It is as at the last commit, or as at the one under way.
+bool Simulation::AdoptRecovered(const char* after) {
+  origin_chunks_ = store_->origin_size() / options_.chunk_size;
   std::string first;
   std::string second;
-  if (Matches(committed_, &first)) {
+  if (Matches(committed_, committed_reverting_, &first)) {
     staged_ = committed_;
+    staged_reverting_ = committed_reverting_;
     return true;
   }
-  if (!Matches(staged_, &second))
-    return Bad("after a kill: not as at the last commit (" + first +
+  if (!Matches(staged_, staged_reverting_, &second))
+    return Bad(std::string("after ") + after + ": not as at the last commit (" + first +
                ") nor as at the one under way (" + second + ")");
   committed_ = staged_;
+  committed_reverting_ = staged_reverting_;
   return true;
 }
 
@@ -322,28 +448,22 @@ bool Simulation::RecoverFromPowerCut() {
   granted_.clear();
   if (!OpenStore()) return false;
   // Released writes that were not flushed may be lost: the origin is what it is.
-  for (uint64_t chunk = 0; chunk < options_.origin_chunks; ++chunk)
+  for (uint64_t chunk = 0; chunk < origin_now_.size(); ++chunk)
     if (!ReadChunk(origin_, chunk, &origin_now_[chunk])) return false;
   std::fill(copied_.begin(), copied_.end(), false);
   if (torn_ && !AdoptTorn()) return false;
   if (!CheckSound()) return false;
-  std::string first;
-  std::string second;
-  if (Matches(committed_, &first)) {
-    staged_ = committed_;
-    return true;
-  }
-  if (!Matches(staged_, &second))
-    return Bad("after recovery: not as at the last commit (" + first +
-               ") nor as at the one under way (" + second + ")");
-  committed_ = staged_;
-  return true;
+  return AdoptRecovered("recovery");
 }
 
 // The checker reads what recovery has made of the disk so far.
 bool Simulation::CheckSound() {
   auto report = CheckStore(store_device_, meta_.get());
   if (!report) return Check(std::unexpected(report.error()), "check");
+  // The copy that was being written when the power went may be torn.
+  std::erase_if(report->damages, [](const Damage& damage) {
+    return damage.where == "superblock" && damage.severity == Damage::Severity::kMinor;
+  });
   if (report->sound()) return true;
   const Damage& damage = report->damages.front();
   return Bad("check: " + damage.where + ": " + damage.what + " and " +
@@ -367,25 +487,32 @@ bool Simulation::AdoptTorn() {
 // ---- comparison
 
 bool Simulation::ContentsOf(Epoch snapshot, Contents* out) {
-  out->assign(options_.origin_chunks, 0);
-  auto runs = store_->Lookup(snapshot, 0, options_.origin_chunks, ~size_t{0});
+  const uint64_t chunks = store_->FindEpoch(snapshot)->size / options_.chunk_size;
+  out->assign(chunks, 0);
+  auto runs = store_->Lookup(snapshot, 0, chunks, ~size_t{0});
   if (!runs) return Check(std::unexpected(runs.error()), "lookup");
   uint64_t next = 0;
   for (const Run& run : *runs) {
     if (run.chunk != next) return Bad("lookup: runs with a gap");
     next += run.count;
+    const bool here = run.kind == Run::Kind::kOrigin;
+    if (here && next > origin_chunks_) return Bad("lookup: on an origin that is gone");
     for (uint64_t i = 0; i < run.count; ++i) {
-      const bool here = run.kind == Run::Kind::kOrigin;
       if (!ReadChunk(here ? static_cast<BlockDevice&>(origin_) : store_device_,
                      here ? run.chunk + i : run.address + i, &(*out)[run.chunk + i]))
         return false;
     }
   }
-  return next == options_.origin_chunks || Bad("lookup: runs that end early");
+  return next == chunks || Bad("lookup: runs that end early");
 }
 
-bool Simulation::Matches(const Model& model, std::string* why) {
+bool Simulation::Matches(const Model& model, Epoch reverting, std::string* why) {
   size_t found = 0;
+  if (store_->reverting() != reverting) {
+    *why = "a revert to epoch " + std::to_string(store_->reverting()) + ", not " +
+           std::to_string(reverting);
+    return false;
+  }
   for (const Snapshot& snap : store_->snapshots()) {
     if (snap.state == Snapshot::State::kDeleting) continue;
     const auto it = model.find(snap.epoch);
@@ -406,6 +533,10 @@ bool Simulation::Matches(const Model& model, std::string* why) {
       *why = why_;
       return false;
     }
+    if (contents.size() != want.contents.size()) {
+      *why = "wrong size of epoch " + std::to_string(snap.epoch);
+      return false;
+    }
     for (uint64_t chunk = 0; chunk < contents.size(); ++chunk)
       if (contents[chunk] != want.contents[chunk]) {
         *why = "epoch " + std::to_string(snap.epoch) + " chunk " + std::to_string(chunk) +
@@ -424,7 +555,7 @@ bool Simulation::Matches(const Model& model, std::string* why) {
 bool Simulation::Verify() {
   std::string why;
   if (!CommitAll()) return false;
-  return (Matches(committed_, &why) || Bad(why)) && CheckSound();
+  return (Matches(committed_, committed_reverting_, &why) || Bad(why)) && CheckSound();
 }
 
 }  // namespace ddsnap

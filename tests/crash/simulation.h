@@ -5,6 +5,7 @@
 #ifndef DDSNAP_TESTS_CRASH_SIMULATION_H_
 #define DDSNAP_TESTS_CRASH_SIMULATION_H_
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -29,6 +30,8 @@ class Simulation {
     uint64_t meta_bytes = 0;  // 0: no metadata device
     uint64_t journal_bytes = 64 * 4096;
     size_t max_snapshots = 12;
+    // How far store and metadata device may grow, times their first size.
+    uint64_t growth = 3;
   };
 
   explicit Simulation(const Options& options);
@@ -52,6 +55,8 @@ class Simulation {
   [[nodiscard]] PowerSwitch& power() { return power_; }
   [[nodiscard]] const std::string& why() const { return why_; }
   [[nodiscard]] uint64_t steps() const { return steps_; }
+  // Changes of size that went through: store larger and smaller, metadata, origin.
+  [[nodiscard]] const std::array<uint64_t, 4>& resized() const { return resized_; }
 
  private:
   using Contents = std::vector<uint64_t>;  // by chunk
@@ -74,6 +79,7 @@ class Simulation {
   bool Check(const Status& s, const char* what);
   bool OpenStore();
   bool WriteOrigin();
+  bool WriteOriginAt(uint64_t chunk, uint64_t value);
   bool WriteSnapshot();
   bool CreateSnapshot();
   bool DeleteSnapshot();
@@ -81,6 +87,12 @@ class Simulation {
   bool ChangePriority();
   bool CommitAll();
   bool Background();
+  bool ChangeSize();
+  bool ResizeStore(uint64_t store_bytes, uint64_t meta_bytes, size_t kind);
+  bool GrowOrigin();
+  bool ShrinkOrigin();
+  bool ToggleRevert();
+  bool AdoptRecovered(const char* after);
   bool NeedGrant();
   bool MakeSpace();
   bool ReadChunk(BlockDevice& device, uint64_t index, uint64_t* value);
@@ -90,7 +102,7 @@ class Simulation {
   bool ContentsOf(Epoch snapshot, Contents* out);
   bool AdoptTorn();
   bool CheckSound();
-  bool Matches(const Model& model, std::string* why);
+  bool Matches(const Model& model, Epoch reverting, std::string* why);
   uint64_t Random(uint64_t below) { return random_() % below; }
 
   const Options options_;
@@ -114,9 +126,13 @@ class Simulation {
   uint64_t kernel_live_ = 0;  // as it was told: after a commit
 
   // the model
-  Contents origin_now_;  // released
+  Contents origin_now_;      // released; of the largest origin
+  uint64_t origin_chunks_;   // of the present one
   Model staged_;
   Model committed_;
+  Epoch staged_reverting_ = 0;
+  Epoch committed_reverting_ = 0;
+  std::array<uint64_t, 4> resized_{};
 };
 
 }  // namespace ddsnap

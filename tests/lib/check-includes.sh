@@ -34,7 +34,8 @@ layer lib/cli base cli
 layer lib/volume base volume
 layer lib/host base io host
 layer daemons base io store wire repl dm cli host host volume agent server
-layer tools base io store wire repl dm cli host volume tools
+# tools/zumastor uses what both tools share, one folder up.
+layer tools base io store wire repl dm cli host volume tools ..
 
 # The uapi header has one reader in user space, and the kernel includes nothing of lib.
 while IFS= read -r f; do

@@ -9,8 +9,10 @@
 #ifndef DDSNAP_TESTS_LIB_FAULT_DEVICE_H_
 #define DDSNAP_TESTS_LIB_FAULT_DEVICE_H_
 
+#include <array>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -60,18 +62,34 @@ class PowerSwitch {
   bool elsewhere_ = false;
 };
 
+// Bytes of which few are not zero.
+class SparseBytes {
+ public:
+  void Read(uint64_t offset, std::span<std::byte> out) const;
+  void Write(uint64_t offset, std::span<const std::byte> data);
+  // All from `offset` on are zero again.
+  void Cut(uint64_t offset);
+
+ private:
+  static constexpr uint64_t kPiece = 4096;
+  std::unordered_map<uint64_t, std::array<std::byte, kPiece>> pieces_;
+};
+
 class FaultDevice : public BlockDevice {
  public:
   static constexpr size_t kSector = 512;
 
   FaultDevice(PowerSwitch& power, uint64_t size, std::string name)
-      : power_(power), durable_(size), now_(size), name_(std::move(name)) {}
+      : power_(power), size_(size), name_(std::move(name)) {}
 
   [[nodiscard]] Status Read(uint64_t offset, std::span<std::byte> out) override;
   [[nodiscard]] Status Write(uint64_t offset, std::span<const std::byte> data) override;
   [[nodiscard]] Status Flush() override;
-  [[nodiscard]] uint64_t size() const override { return now_.size(); }
+  [[nodiscard]] uint64_t size() const override { return size_; }
   [[nodiscard]] const std::string& name() const override { return name_; }
+
+  // Somebody makes the device larger or smaller, at once and for good.
+  void SetSize(uint64_t size);
 
   // Decides what survived.  The device then holds just that.
   void Settle(std::mt19937_64& random);
@@ -79,8 +97,9 @@ class FaultDevice : public BlockDevice {
  private:
   using Sector = std::vector<std::byte>;
   PowerSwitch& power_;
-  std::vector<std::byte> durable_;
-  std::vector<std::byte> now_;
+  uint64_t size_;
+  SparseBytes durable_;
+  SparseBytes now_;
   std::unordered_map<uint64_t, std::vector<Sector>> cached_;  // sector -> its writes since
   std::string name_;
 };

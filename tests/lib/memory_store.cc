@@ -159,6 +159,7 @@ Result<std::vector<Run>> MemoryStore::Lookup(Epoch snapshot, uint64_t chunk, uin
 
 Result<Epoch> MemoryStore::Create(Tag tag, int64_t now_ns) {
   if (Find(tag) != nullptr) return FailErrno(EEXIST, "snapshot");
+  if (reverting_ != 0) return FailErrno(EBUSY, "snapshot");
   if (Status s = Stage(); !s) return Pass(s);
   snapshots_.push_back(
       {.epoch = ++epoch_, .tag = tag, .created_ns = now_ns, .size = origin_size()});
@@ -181,7 +182,7 @@ std::optional<Epoch> MemoryStore::VictimForSpace(const std::function<bool(Epoch)
     return std::tuple(s.priority, s.usecount != 0 || in_use(s.epoch), s.epoch);
   };
   for (const Snapshot& s : snapshots_) {
-    if (s.state != State::kOk || s.priority == 127 || !Holds(s)) continue;
+    if (s.state != State::kOk || s.priority == 127 || !Holds(s) || s.epoch == reverting_) continue;
     if (victim == nullptr || rank(s) < rank(*victim)) victim = &s;
   }
   if (victim == nullptr) return std::nullopt;
@@ -205,7 +206,21 @@ Status MemoryStore::SetAttached(bool attached) {
   return Stage();
 }
 
-Status MemoryStore::SetOriginSize(uint64_t) { return Fail(EOPNOTSUPP, "resize"); }
+Status MemoryStore::SetReverting(Epoch snapshot) {
+  reverting_ = snapshot;
+  return Stage();
+}
+
+Status MemoryStore::SetOriginSize(uint64_t bytes) {
+  origin_chunks_ = bytes / 4096;
+  return Stage();
+}
+
+Status MemoryStore::Resize(uint64_t store_bytes, uint64_t) {
+  for (uint64_t i = total_; i < store_bytes / 512; ++i) free_.insert(i);
+  total_ = std::max(total_, store_bytes / 512);
+  return Commit(false);
+}
 
 Status MemoryStore::Changelist(Epoch from, Epoch to,
                                const std::function<bool(const ChunkRange&)>& sink) {

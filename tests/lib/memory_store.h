@@ -55,6 +55,8 @@ class MemoryStore : public SnapStore {
   Status SetPriority(Epoch snapshot, int8_t priority) override;
   Result<uint32_t> AddUsecount(Epoch snapshot, int32_t diff) override;
   Status SetAttached(bool attached) override;
+  Epoch reverting() const override { return reverting_; }
+  Status SetReverting(Epoch snapshot) override;
   Status SetOriginSize(uint64_t bytes) override;
   Status Changelist(Epoch from, Epoch to,
                     const std::function<bool(const ChunkRange&)>& sink) override;
@@ -64,6 +66,9 @@ class MemoryStore : public SnapStore {
   Status Commit(bool flush_copies) override;
   Result<bool> Step() override;
   Status Checkpoint() override { return Commit(false); }
+  Status Resize(uint64_t store_bytes, uint64_t meta_bytes) override;
+  uint64_t store_size() const override { return total_ * 512; }  // tests count sectors so
+  uint64_t meta_size() const override { return 0; }
 
  private:
   [[nodiscard]] Snapshot* At(Epoch epoch);
@@ -71,9 +76,10 @@ class MemoryStore : public SnapStore {
   [[nodiscard]] bool Holds(const Snapshot& snapshot) const;
 
   const Uuid uuid_ = {0xdd, 1};
-  const uint64_t origin_chunks_;
-  const uint64_t total_;
+  uint64_t origin_chunks_;
+  uint64_t total_;
   Epoch epoch_ = 0;
+  Epoch reverting_ = 0;
   std::vector<Snapshot> snapshots_;
   std::set<uint64_t> free_, granted_, pinned_;
   std::map<uint64_t, std::map<Epoch, uint64_t>> exceptions_;  // chunk, label: address

@@ -88,7 +88,9 @@ class Volume:
         return self.name if tag == -1 else "%s@%d" % (self.name, tag)
 
     def table(self, tag):
-        return "0 %d ddsnap %s %s %s %d" % (self.sectors, self.store, self.origin, AGENT, tag)
+        of = [] if tag == -1 else [tag]
+        sectors = int(self.tool("status", self.sock, *of, "--size").stdout)
+        return "0 %d ddsnap %s %s %s %d" % (sectors, self.store, self.origin, AGENT, tag)
 
     def add(self, tag=-1):
         sh("dmsetup", "create", self.dm(tag), "--table", self.table(tag))

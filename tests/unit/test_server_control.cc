@@ -226,10 +226,65 @@ START_TEST(a_changelist_is_ranges_and_then_their_meaning) {
 }
 END_TEST
 
+START_TEST(a_revert_is_remembered_until_it_ends) {
+  Served s;
+  (void)s.Ask({{"verb", "create"}, {"tag", 0}});
+  (void)s.Ask({{"verb", "create"}, {"tag", 1}});
+  const auto revert = [&s](int tag, const char* step) {
+    return ErrorOf(s.Ask({{"verb", "revert"}, {"tag", tag}, {"step", step}}));
+  };
+  ck_assert(!s.Ask({{"verb", "status"}}).contains("reverting"));
+  ck_assert_int_eq(revert(7, "begin"), ENOENT);
+  ck_assert_int_eq(revert(0, "end"), ENOENT);
+  ck_assert_int_eq(revert(0, "middle"), EINVAL);
+  ck_assert_int_eq(revert(0, "begin"), 0);
+  ck_assert_int_eq(revert(0, "begin"), 0);  // again, after a cut
+  ck_assert_int_eq(s.Ask({{"verb", "status"}})["reverting"].get<int>(), 0);
+  // No snapshot of what is neither old nor new, and the one in need stays.
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "create"}, {"tag", 2}})), EBUSY);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "delete"}, {"tag", 0}})), EBUSY);
+  ck_assert_int_eq(revert(1, "begin"), 0);  // another instead
+  ck_assert_int_eq(revert(0, "end"), ENOENT);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "delete"}, {"tag", 0}})), 0);
+  ck_assert_int_eq(revert(1, "end"), 0);
+  ck_assert(!s.Ask({{"verb", "status"}}).contains("reverting"));
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "create"}, {"tag", 2}})), 0);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "revert"}, {"step", "cancel"}})), ENOENT);
+  ck_assert_int_eq(revert(2, "begin"), 0);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "revert"}, {"step", "cancel"}})), 0);
+  ck_assert(!s.Ask({{"verb", "status"}}).contains("reverting"));
+}
+END_TEST
+
+// Sizes change between two links, and only to what the kernel sees.
+START_TEST(a_resize_closes_the_link_and_waits_for_the_next) {
+  Served s;
+  auto kernel = s.Link();
+  const auto tool = s.Tool();
+  tool->Request({{"verb", "resize"}, {"origin", (test::kOriginChunks + 5) * 4096}});
+  kernel->ExpectClosed();
+  ck_assert_uint_eq(tool->waiting(), 0);
+  kernel = s.Link();  // that sees the old sizes
+  ck_assert_int_eq(ErrorOf(tool->Reply()), EINVAL);
+  ck_assert_uint_eq(s.store->origin_size(), test::kOriginChunks * 4096);
+  tool->Request({{"verb", "resize"}, {"origin", (test::kOriginChunks + 5) * 4096}, {"store", 120 * 512}});
+  kernel->ExpectClosed();
+  kernel = s.Unlinked();
+  (void)kernel->Greet(s.store->uuid(), (test::kOriginChunks + 5) * 8, 120);
+  ck_assert_int_eq(kernel->Attach(0), 0);
+  const auto answer = tool->Reply();
+  ck_assert_uint_eq(answer["origin_size"].get<uint64_t>(), (test::kOriginChunks + 5) * 4096);
+  ck_assert_uint_eq(answer["store_size"].get<uint64_t>(), 120 * 512);
+  ck_assert_uint_eq(s.Ask({{"verb", "size"}})["sectors"].get<uint64_t>(), (test::kOriginChunks + 5) * 8);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "resize"}, {"meta", 4096}})), EINVAL);
+}
+END_TEST
+
 UNIT_MAIN("server_control", without_a_kernel_snapshots_need_no_barrier,
           no_answer_before_the_origin_is_quiet, a_barrier_that_takes_too_long_is_called_off,
           an_attached_kernel_without_link_is_waited_for, and_not_for_ever,
           a_detached_kernel_is_not_waited_for, several_snapshots_share_one_barrier,
           what_is_in_use_is_not_deleted, malformed_requests_are_answered,
           a_tool_may_go_before_its_answer, a_stuck_tool_holds_up_nobody,
-          a_changelist_is_ranges_and_then_their_meaning)
+          a_changelist_is_ranges_and_then_their_meaning, a_revert_is_remembered_until_it_ends,
+          a_resize_closes_the_link_and_waits_for_the_next)

@@ -85,11 +85,11 @@ END_TEST
 START_TEST(a_newer_version_is_refused_by_name) {
   Formatted f;
   for (unsigned copy = 0; copy < 2; ++copy) {
-    f.device.bytes()[SuperblockPlace(copy) * kBlock + 12] = std::byte{2};
+    f.device.bytes()[SuperblockPlace(copy) * kBlock + 12] = std::byte{3};
   }
   auto found = ReadSuperblock(f.device);
   ck_assert(!found && found.error().code == EPROTONOSUPPORT);
-  ck_assert(found.error().text.find("version 2") != std::string::npos);
+  ck_assert(found.error().text.find("version 3") != std::string::npos);
 }
 END_TEST
 

@@ -3,6 +3,8 @@
 #include <memory>
 
 #include "commands.h"
+#include "dm/dm.h"
+#include "live_volume.h"
 #include "service_manager.h"
 #include "stop_volume.h"
 
@@ -10,7 +12,11 @@ namespace ddsnap {
 namespace {
 
 Status StartVolume(const VolumeConfig& config) {
-  return Systemctl("start", {VolumeUnit(config.name)});
+  if (Status s = Systemctl("start", {VolumeUnit(config.name)}); !s) return s;
+  if (dm::NumberOfName(OriginDmName(config.name))) return {};
+  // It was active already, but a revert that was killed has taken its device.
+  auto volume = LiveVolume::Open(config.name);
+  return volume ? volume->BringUp() : Status(std::unexpected(volume.error()));
 }
 
 Action DeclareStep(CLI::App& app, Status (*step)(const VolumeConfig&)) {

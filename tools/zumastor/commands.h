@@ -13,6 +13,8 @@ extern const Command kDefineVolume;
 extern const Command kDelete;
 extern const Command kForget;
 extern const Command kList;
+extern const Command kResize;
+extern const Command kRevert;
 extern const Command kRunEvents;
 extern const Command kRunSchedule;
 extern const Command kSnapshot;

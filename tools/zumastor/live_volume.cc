@@ -183,6 +183,7 @@ Status LiveVolume::MakeDevices() {
   config_.uuid = *uuid;
   auto snapshots = ParseSnapshots(*listed);
   if (!snapshots) return Pass(snapshots);
+  if (Status s = FinishRevert(); !s) return s;
   if (Status s = AttachOrigin(); !s) return s;
   // An origin without one of its snapshots is better than none.
   Status all;
@@ -200,6 +201,10 @@ Status LiveVolume::DetachAllSnapshots() const {
   if (!devices) return Pass(devices);
   Status all;
   for (const dm::DdsnapDevice& device : *devices) {
+    if (device.name.starts_with(RevertDmName() + "-")) {  // of a revert that was killed
+      if (Status s = dm::RemoveDevice(device.name); !s && all) all = s;
+      continue;
+    }
     auto tag = ParseTag(device.tag);
     if (device.name == OriginDmName(name()) || !tag) continue;
     if (Status s = DetachSnapshot(*tag); !s && all) all = s;

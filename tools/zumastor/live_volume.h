@@ -7,6 +7,7 @@
 #ifndef DDSNAP_TOOLS_ZUMASTOR_LIVE_VOLUME_H_
 #define DDSNAP_TOOLS_ZUMASTOR_LIVE_VOLUME_H_
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "base/chunk.h"
 #include "base/status.h"
+#include "../reverting.h"
 #include "volume/records.h"
 #include "volume/volume_config.h"
 #include "volume_lock.h"
@@ -47,6 +49,14 @@ class LiveVolume {
   // devices may be gone by then, the origin's never is.
   [[nodiscard]] Status TakeDown();
 
+  // Brings the origin back to a snapshot.  EBUSY, with who uses it, if it is in use.  A failure
+  // after the first byte was written leaves the volume without its device: the next bring-up
+  // goes on, and so does doing it again.
+  using RevertProgress = std::function<void(uint64_t done, uint64_t total)>;
+  [[nodiscard]] Result<Reverted> Revert(Tag tag, const RevertProgress& progress);
+  // Takes the origin as a revert that was cut off has left it.  ENOENT: there is none.
+  [[nodiscard]] Status CancelRevert();
+
   // In order of creation, deleted ones left out.
   [[nodiscard]] Result<std::vector<LiveSnapshot>> Snapshots() const;
 
@@ -70,6 +80,9 @@ class LiveVolume {
   [[nodiscard]] Status MakeDevices();
   [[nodiscard]] Status AttachOrigin() const;
   [[nodiscard]] Status DetachAllSnapshots() const;
+  [[nodiscard]] std::string RevertDmName() const;
+  [[nodiscard]] Result<Reverted> RevertHidden(Tag tag, const RevertProgress& progress) const;
+  [[nodiscard]] Status FinishRevert() const;
   [[nodiscard]] Status StopServer() const;
 
   VolumeConfig config_;

@@ -9,8 +9,8 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,     &kStop,
-      &kSnapshot,     &kDelete,         &kList,   &kStatus,    &kBringUp,
+      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,  &kStop,   &kSnapshot,
+      &kDelete,       &kList,           &kStatus, &kRevert, &kResize, &kBringUp,
       &kTakeDown,     &kRunSchedule,    &kThaw,   &kRunEvents,
   };
   const Program program = {

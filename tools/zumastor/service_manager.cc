@@ -43,4 +43,8 @@ void TellFailure(const Error& error) {
   (void)sd_notifyf(0, "STATUS=%s\nERRNO=%d", error.text.c_str(), error.code);
 }
 
+void TellProgress(const std::string& text) {
+  (void)sd_notifyf(0, "STATUS=%s\nEXTEND_TIMEOUT_USEC=60000000", text.c_str());
+}
+
 }  // namespace ddsnap

@@ -26,6 +26,9 @@ namespace ddsnap {
 // then reports where somebody waits.
 void TellFailure(const Error& error);
 
+// Tells it that the work goes on, and that it shall wait another minute.
+void TellProgress(const std::string& text);
+
 }  // namespace ddsnap
 
 #endif  // DDSNAP_TOOLS_ZUMASTOR_SERVICE_MANAGER_H_

@@ -86,8 +86,10 @@ Json BriefReport(const std::string& name) {
   report["origin"] = config->origin;
   report["store_device"] = config->store;
   auto number = dm::NumberOfName(OriginDmName(name));
-  const bool failed = UnitProperty(VolumeUnit(name), "ActiveState") == "failed";
-  report["state"] = number ? "up" : failed ? "failed" : "down";
+  const std::string unit = number ? "active" : UnitProperty(VolumeUnit(name), "ActiveState");
+  const bool failed = unit == "failed";
+  // Only a revert takes the device of a volume that is active.
+  report["state"] = number ? "up" : failed ? "failed" : unit == "active" ? "reverting" : "down";
   if (failed) report["error"] = UnitProperty(VolumeUnit(name), "StatusText");
   if (!number) return report;
   report["device"] = OriginPath(name);
@@ -106,6 +108,13 @@ Result<Json> VolumeReport(const std::string& name) {
   if (report["state"] == "failed")
     AddProblem(&report, report.value("error", "it could not be brought up"),
                "journalctl -u 'zumastor@" + name + "'; zumastor start " + name);
+  if (report["state"] == "reverting") {
+    auto status = AskVolume(name, {{"verb", "status"}});
+    const auto tag = status ? RevertUnderWay(*status) : std::nullopt;
+    const std::string text = tag ? " to snapshot " + std::to_string(*tag) : "";
+    AddProblem(&report, "a revert" + text + " is under way, or was cut off",
+               tag ? "zumastor revert " + name + " " + std::to_string(*tag) : "zumastor start " + name);
+  }
   if (report["state"] != "up") return report;
   auto status = AskVolume(name, {{"verb", "status"}});
   if (!status) {

@@ -37,6 +37,8 @@ define() {
 		>/etc/systemd/system/go-down.service
 	systemctl daemon-reload
 	snapshots
+	reverts
+	sizes
 	names
 }
 
@@ -70,6 +72,73 @@ snapshots() {
 			fail "the timer has no $n calendar"
 	done
 	hooks
+}
+
+# Back and forward again; what is cut off is finished before the volume is there again.
+reverts() {
+	local first second pid
+	echo one >/srv/data/note
+	first=$(zumastor snapshot data) || fail "snapshot"
+	echo two >/srv/data/note
+	second=$(zumastor snapshot data) || fail "snapshot"
+	refused "mounted at /srv/data" zumastor revert data "$first"
+	is "$(cat /srv/data/note)" two "the note after a refused revert"
+	run umount /srv/data
+	refused "does not exist" zumastor revert data 99999
+	run zumastor revert data "$first"
+	run mount /srv/data
+	is "$(cat /srv/data/note)" one "the reverted note"
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "data after a revert"
+	run umount /srv/data
+	run zumastor revert data "$second"
+	run mount /srv/data
+	is "$(cat /srv/data/note)" two "the note after going forward"
+	run umount /srv/data
+	# Killed while the snapshot cannot be read.
+	run dmsetup suspend "zumastor-data@$first"
+	zumastor revert data "$first" &
+	pid=$!
+	for ((i = 0; i < 300; i++)); do
+		[ "$(ddsnap status /run/zumastor/server/data --json | jq .reverting)" != "$first" ] || break
+		sleep 0.1
+	done
+	is "$(ddsnap status /run/zumastor/server/data --json | jq .reverting)" "$first" "what status says of the revert"
+	kill -9 "$pid"
+	run dmsetup resume "zumastor-data@$first"
+	wait "$pid"
+	[ ! -e /dev/zumastor/data ] || fail "a volume that is half-way can be mounted"
+	is "$(zumastor status data --json | jq -r .state)" reverting "its state"
+	refused "is not up" zumastor snapshot data
+	run systemctl restart zumastor@data
+	run mount /srv/data
+	is "$(cat /srv/data/note)" one "the note after the revert was finished"
+	refused "no revert is under way" zumastor revert data --cancel
+	run zumastor delete data "$first" "$second"
+}
+
+# Smaller and larger while it is used.
+sizes() {
+	local full
+	full=$(blockdev --getsz /dev/zumastor/data)
+	refused "bytes" zumastor resize data --origin 100G
+	refused "no metadata device" zumastor resize data --meta max
+	run zumastor resize data --store 180M
+	is "$(zumastor status data --json | jq '.store.total_chunks')" $((180 * 64)) "chunks of the smaller store"
+	run zumastor resize data --store max
+	is "$(zumastor status data --json | jq '.store.total_chunks')" $((192 * 64)) "chunks of the larger store"
+	run zumastor snapshot data
+	run umount /srv/data
+	run e2fsck -f -p /dev/zumastor/data
+	run resize2fs /dev/zumastor/data 150M
+	run zumastor resize data --origin 160M
+	is "$(blockdev --getsz /dev/zumastor/data)" $((160 * 2048)) "the smaller origin"
+	run mount /srv/data
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "data on a smaller origin"
+	run zumastor resize data --origin max
+	is "$(blockdev --getsz /dev/zumastor/data)" "$full" "the larger origin"
+	run resize2fs /dev/zumastor/data
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "data on a larger origin"
+	run zumastor delete data "$(tags data '.[-1].tag')"
 }
 
 # A hook that fails or hangs is reported; the snapshot is made and nothing stays frozen.

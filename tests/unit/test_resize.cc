@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+// A store whose devices become larger and smaller, and one of an earlier version.
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "lib/fault_device.h"
+#include "store/checker.h"
+#include "store/snapstore_impl.h"
+#include "unit.h"
+
+using namespace ddsnap;
+
+namespace {
+
+constexpr uint64_t kChunk = 4096;
+constexpr uint64_t kMiB = 1 << 20;
+
+struct Machine {
+  explicit Machine(uint64_t store_bytes, uint64_t meta_bytes = 0)
+      : store_device(power, store_bytes, "store"), meta_device(power, meta_bytes, "meta") {
+    FormatOptions options;
+    options.chunk_size = kChunk;
+    options.origin_size = 100 * kChunk;
+    CK_OK(SnapStore::Format(store_device, meta(), options));
+    Open();
+  }
+  [[nodiscard]] BlockDevice* meta() { return meta_device.size() != 0 ? &meta_device : nullptr; }
+  void Open() {
+    store.reset();
+    OpenOptions options;
+    options.boot_id[0] = 1;
+    auto opened = SnapStore::Open(store_device, meta(), options);
+    CK_OK(opened);
+    store = std::move(*opened);
+  }
+  void CheckSoundness() {
+    auto report = CheckStore(store_device, meta());
+    CK_OK(report);
+    ck_assert_msg(report->sound(), "%s: %s", report->damages.front().where.c_str(),
+                  report->damages.front().what.c_str());
+  }
+  // Every chunk that is free, as grants.
+  uint64_t GrantAll() {
+    uint64_t granted = 0;
+    for (;;) {
+      auto ranges = store->Grant(100000);
+      if (!ranges) break;
+      for (const Range& range : *ranges) granted += range.count;
+      CK_OK(store->Commit(false));
+    }
+    return granted;
+  }
+
+  PowerSwitch power;
+  FaultDevice store_device, meta_device;
+  std::unique_ptr<SnapStore> store;
+};
+
+int ErrorOf(const Status& s) { return s ? 0 : s.error().code; }
+
+}  // namespace
+
+// Each time to the double: many pages, several segments.
+START_TEST(it_grows_and_every_new_chunk_can_be_used) {
+  Machine m(64 * kMiB, 4 * kMiB);
+  for (uint64_t size = 64 * kMiB; size < 2048 * kMiB; size *= 2) {
+    m.store_device.SetSize(size * 2 + 512);
+    CK_OK(m.store->Resize(size * 2 + 512, 0));
+    ck_assert_uint_eq(m.store->space().total_chunks, size * 2 / kChunk);
+    ck_assert_uint_eq(m.store->space().free_chunks, size * 2 / kChunk);
+    m.CheckSoundness();
+    m.Open();
+    ck_assert_uint_eq(m.store->store_size(), size * 2 + 512);
+  }
+  ck_assert_uint_eq(m.GrantAll(), 2048 * kMiB / kChunk);
+  m.CheckSoundness();
+}
+END_TEST
+
+START_TEST(a_metadata_device_grows) {
+  Machine m(8 * kMiB, 4 * kMiB);
+  const uint64_t before = m.store->space().metadata_free_bytes;
+  for (uint64_t size = 8 * kMiB; size <= 1024 * kMiB; size *= 4) {
+    m.meta_device.SetSize(size);
+    CK_OK(m.store->Resize(0, size));
+    ck_assert_uint_eq(m.store->meta_size(), size);
+    m.CheckSoundness();
+    m.Open();
+  }
+  ck_assert_uint_gt(m.store->space().metadata_free_bytes, before + 500 * kMiB);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(0, 4 * kMiB)), EOPNOTSUPP);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(0, 2048 * kMiB)), EINVAL);  // not that large
+}
+END_TEST
+
+START_TEST(what_is_in_use_is_not_cut_off) {
+  Machine m(16 * kMiB);
+  const uint64_t all = m.GrantAll();
+  const Status s = m.store->Resize(12 * kMiB, 0);
+  ck_assert_int_eq(ErrorOf(s), EBUSY);
+  ck_assert_msg(s.error().text.find("1024 chunks in use") != std::string::npos, "%s",
+                s.error().text.c_str());
+  CK_OK(m.store->ReturnAllGrants());
+  CK_OK(m.store->Resize(12 * kMiB, 0));
+  m.store_device.SetSize(12 * kMiB);
+  m.CheckSoundness();
+  m.Open();
+  ck_assert_uint_eq(m.GrantAll(), all - 1024);
+  // And back: with the same chunks as before.
+  m.store_device.SetSize(16 * kMiB);
+  CK_OK(m.store->Resize(16 * kMiB, 0));
+  m.CheckSoundness();
+  ck_assert_uint_eq(m.GrantAll(), 1024);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(1 * kMiB, 0)), EBUSY);  // its own metadata
+}
+END_TEST
+
+// Its metadata was made for a store of that size.
+START_TEST(a_store_with_its_own_metadata_has_a_limit) {
+  Machine m(16 * kMiB);
+  m.store_device.SetSize(4096 * kMiB);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(4096 * kMiB, 0)), EFBIG);
+  CK_OK(m.store->Resize(48 * kMiB, 0));
+  ck_assert_uint_eq(m.store->space().total_chunks, 48 * kMiB / kChunk);
+  m.CheckSoundness();
+}
+END_TEST
+
+START_TEST(an_origin_shrinks_when_its_end_is_copied) {
+  Machine m(16 * kMiB);
+  CK_OK(m.store->SetOriginSize(60 * kChunk));  // nobody needs its end
+  CK_OK(m.store->SetOriginSize(100 * kChunk));
+  auto epoch = m.store->Create(0, 0);
+  CK_OK(epoch);
+  ck_assert_int_eq(ErrorOf(m.store->SetOriginSize(90 * kChunk + 512)), EBUSY);
+  auto grant = m.store->Grant(10);
+  CK_OK(grant);
+  // The chunk that the new end cuts through as well.
+  CK_OK(m.store->RecordCopy(91, 9, grant->front().address));
+  ck_assert_int_eq(ErrorOf(m.store->SetOriginSize(90 * kChunk + 512)), EBUSY);
+  CK_OK(m.store->RecordCopy(90, 1, grant->front().address + 9));
+  CK_OK(m.store->SetOriginSize(90 * kChunk + 512));
+  CK_OK(m.store->Commit(true));
+  m.Open();
+  ck_assert_uint_eq(m.store->origin_size(), 90 * kChunk + 512);
+  ck_assert_uint_eq(m.store->FindEpoch(*epoch)->size, 100 * kChunk);
+  auto runs = m.store->Lookup(*epoch, 0, 100, 100);
+  CK_OK(runs);
+  ck_assert_int_eq(static_cast<int>(runs->back().kind), static_cast<int>(Run::Kind::kShared));
+  // A private chunk past the origin's end.
+  grant = m.store->Grant(1);
+  CK_OK(grant);
+  CK_OK(m.store->RecordPrivate(*epoch, 99, 1, grant->front().address));
+  auto small = m.store->Create(1, 0);
+  CK_OK(small);
+  ck_assert_uint_eq(m.store->FindEpoch(*small)->size, 90 * kChunk + 512);
+  CK_OK(m.store->Commit(true));
+  m.CheckSoundness();
+}
+END_TEST
+
+START_TEST(a_store_of_version_1_becomes_one_of_version_2) {
+  Machine m(16 * kMiB);
+  CK_OK(m.store->Create(5, 0));
+  CK_OK(m.store->Checkpoint());
+  m.store.reset();
+  std::array<std::byte, 4096> block;
+  for (unsigned copy = 1; copy <= 2; ++copy) {
+    CK_OK(m.store_device.Read(copy * 4096, block));
+    block[12] = std::byte{1};
+    std::memset(&block[8], 0, 4);
+    const Le32 crc = Crc32c(block);
+    std::memcpy(&block[8], &crc, 4);
+    CK_OK(m.store_device.Write(copy * 4096, block));
+  }
+  m.Open();
+  ck_assert_uint_eq(m.store->reverting(), 0);
+  CK_OK(m.store->SetReverting(m.store->Find(5)->epoch));
+  CK_OK(m.store->Commit(false));
+  m.Open();
+  ck_assert_uint_eq(m.store->reverting(), 1);
+  ck_assert_int_eq(ErrorOf(m.store->Delete(1)), EBUSY);
+  CK_OK(m.store->Checkpoint());
+  m.Open();
+  ck_assert_uint_eq(m.store->reverting(), 1);
+  unsigned second = 0;
+  for (unsigned copy = 1; copy <= 2; ++copy) {
+    CK_OK(m.store_device.Read(copy * 4096, block));
+    if (block[12] == std::byte{2}) ++second;
+  }
+  ck_assert_uint_ge(second, 1);
+}
+END_TEST
+
+UNIT_MAIN("resize", it_grows_and_every_new_chunk_can_be_used, a_metadata_device_grows,
+          what_is_in_use_is_not_cut_off, a_store_with_its_own_metadata_has_a_limit,
+          an_origin_shrinks_when_its_end_is_copied, a_store_of_version_1_becomes_one_of_version_2)

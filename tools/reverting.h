@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+// The whole of a revert, for both tools.
+//
+// The store is told before the first byte of the origin changes and after the last has become
+// durable.  Between the two it makes no snapshot, keeps the one that is reverted to, and says
+// so in its status: a revert that was cut off is seen, and made good by running it again.
+#ifndef DDSNAP_TOOLS_REVERTING_H_
+#define DDSNAP_TOOLS_REVERTING_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "repl/revert.h"
+#include "volume_devices.h"
+
+namespace ddsnap {
+
+struct RevertRequest {
+  std::string socket;  // of the server
+  Tag tag = 0;
+  std::string own;  // see VolumeDevices
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+struct Reverted {
+  repl::RevertSummary sum;
+  uint64_t left_alone = 0;  // bytes of the origin past the snapshot's end
+};
+
+// EBUSY if the origin is mounted or open; ENOSPC if the store might have to give other
+// snapshots up for it, or the origin is smaller than the snapshot: nothing has changed then.
+// EIO: all was reverted but what the snapshot has lost; the revert is not over.
+[[nodiscard]] Result<Reverted> RevertOrigin(const RevertRequest& request);
+
+// Ends a revert that was cut off, the origin left as it is.  ENOENT: there is none.
+[[nodiscard]] Status CancelRevert(const std::string& socket);
+
+// The snapshot that the server's status says the origin is being reverted to.
+[[nodiscard]] std::optional<Tag> RevertUnderWay(const nlohmann::json& status);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_REVERTING_H_
