@@ -13,10 +13,10 @@ struct Options {
   std::string socket;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_flag("-f,--foreground", options->foreground, "stay in the foreground");
-  app.add_option("AGENT_SOCK", options->socket, "socket to listen on")->required();
+  args.AddFlag("-f,--foreground", &options->foreground, "stay in the foreground");
+  args.Add("AGENT_SOCK", &options->socket, "socket to listen on").Required();
   return [options]() -> Result<int> {
     std::vector<std::string> arguments;
     if (options->foreground) arguments.emplace_back("-f");

@@ -83,10 +83,10 @@ Result<int> Run(const Options& options) {
   return report->sound() ? 0 : 1;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  AddStorePaths(app, &options->paths);
-  AddJson(app, &options->json);
+  AddStorePaths(args, &options->paths);
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

@@ -14,11 +14,11 @@ struct Options {
   bool json = false;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  AddTag(app, "TAG", &options->tag, "number of the new snapshot")->required();
-  AddJson(app, &options->json);
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  AddTag(args, "TAG", &options->tag, "number of the new snapshot").Required();
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     auto answer = AskServer(options->socket, {{"verb", "create"}, {"tag", options->tag}});
     if (!answer) return Pass(answer);

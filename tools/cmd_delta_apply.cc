@@ -45,11 +45,11 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("DELTA", options->delta, "delta file, or - for standard input")->required();
-  app.add_option("DEVICE", options->device, "device that holds the delta's base")->required();
-  AddJson(app, &options->json);
+  args.Add("DELTA", &options->delta, "delta file, or - for standard input").Required();
+  args.Add("DEVICE", &options->device, "device that holds the delta's base").Required();
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

@@ -134,14 +134,14 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  app.add_option("FILE", options->file, "file to write, or - for standard output")->required();
-  AddTag(app, "FROM", &options->from, "snapshot that the other side has")->required();
-  app.add_option("TO", options->to, "snapshot that it shall have; -1: the origin as it is now")
-      ->required();
-  AddJson(app, &options->print_json);
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  args.Add("FILE", &options->file, "file to write, or - for standard output").Required();
+  AddTag(args, "FROM", &options->from, "snapshot that the other side has").Required();
+  args.Add("TO", &options->to, "snapshot that it shall have; -1: the origin as it is now")
+      .Required();
+  AddJson(args, &options->print_json);
   return [options] { return Run(*options); };
 }
 

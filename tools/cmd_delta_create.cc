@@ -99,25 +99,25 @@ Result<int> Run(Options options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  auto* raw = app.add_flag("-r,--raw", options->raw, "contents as they are");
-  auto* diff = app.add_flag("-x,--diff", options->diff, "differences against the base");
-  auto* best = app.add_flag("-b,--best", options->best, "the smallest, extent by extent (default)");
-  raw->excludes(diff)->excludes(best);
-  diff->excludes(best);
-  app.add_option("-z,--compress", options->level,
+  Argument raw = args.AddFlag("-r,--raw", &options->raw, "contents as they are");
+  Argument diff = args.AddFlag("-x,--diff", &options->diff, "differences against the base");
+  Argument best = args.AddFlag("-b,--best", &options->best, "the smallest, extent by extent (default)");
+  raw.Excludes(diff).Excludes(best);
+  diff.Excludes(best);
+  args.Add("-z,--compress", &options->level,
                  "zstd level, 1 to 19; with -r the default is not to compress")
-      ->check(CLI::Range(0, 19))
-      ->type_name("LEVEL");
-  app.add_option("CHANGELIST", options->changelist, "from ddsnap delta changelist")->required();
-  app.add_option("DELTA", options->delta, "file to write, or - for standard output")->required();
-  app.add_option("FROMDEV", options->from,
+      .InRange(0, 19)
+      .TypeName("LEVEL");
+  args.Add("CHANGELIST", &options->changelist, "from ddsnap delta changelist").Required();
+  args.Add("DELTA", &options->delta, "file to write, or - for standard output").Required();
+  args.Add("FROMDEV", &options->from,
                  "device of the first snapshot; or, alone, STEM of both devices' names: STEM<TAG> "
                  "or STEM(TAG)")
-      ->required();
-  app.add_option("TODEV", options->to, "device of the second snapshot");
-  AddJson(app, &options->json);
+      .Required();
+  args.Add("TODEV", &options->to, "device of the second snapshot");
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

@@ -187,11 +187,11 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("FILE", options->file, "a delta or a changelist")->required();
-  app.add_flag("-v,--verbose", options->verbose, "every extent or range");
-  AddJson(app, &options->print_json);
+  args.Add("FILE", &options->file, "a delta or a changelist").Required();
+  args.AddFlag("-v,--verbose", &options->verbose, "every extent or range");
+  AddJson(args, &options->print_json);
   return [options] { return Run(*options); };
 }
 

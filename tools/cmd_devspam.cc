@@ -185,17 +185,17 @@ Result<int> RunVerb(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_flag("--verify", options->verify, "check what is there instead of writing");
-  app.add_option("--seed", options->seed, "another seed makes other content (default 0)");
-  app.add_option("--generation", options->generation,
+  args.AddFlag("--verify", &options->verify, "check what is there instead of writing");
+  args.Add("--seed", &options->seed, "another seed makes other content (default 0)");
+  args.Add("--generation", &options->generation,
                  "number of this run (default: one more than the first block has)");
-  app.add_option("--percent", options->percent, "write only so many of 100 blocks, here and there")
-      ->check(CLI::Range(1, 100));
-  app.add_option("DEVICE", options->device, "device or file, all of which is overwritten")
-      ->required();
-  AddJson(app, &options->json);
+  args.Add("--percent", &options->percent, "write only so many of 100 blocks, here and there")
+      .InRange(1, 100);
+  args.Add("DEVICE", &options->device, "device or file, all of which is overwritten")
+      .Required();
+  AddJson(args, &options->json);
   return [options] { return RunVerb(*options); };
 }
 

@@ -28,10 +28,10 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  AddStorePaths(app, &options->paths);
-  AddJson(app, &options->json);
+  AddStorePaths(args, &options->paths);
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

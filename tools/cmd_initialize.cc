@@ -93,23 +93,24 @@ Result<int> Run(Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_flag("-y,--yes", options->yes, "overwrite whatever STORE and META hold");
-  app.add_option_function<std::string>(
+  args.AddFlag("-y,--yes", &options->yes, "overwrite whatever STORE and META hold");
+  args.AddParsed(
       "-c,--chunk-size",
-      [options](const std::string& text) {
+      [options](const std::string& text) -> Status {
         auto size = ParseSize(text);
-        if (!size || *size > UINT32_MAX) throw CLI::ValidationError("--chunk-size", "bad size " + text);
+        if (!size || *size > UINT32_MAX) return Fail(EINVAL, "--chunk-size: bad size " + text);
         options->format.chunk_size = static_cast<uint32_t>(*size);
+        return {};
       },
       "unit of copying, 4K to 1M (16K)");
-  AddSize(app, "-j,--journal-size", &options->format.journal_size, "journal (chosen by the size)");
-  app.add_option("STORE", options->paths.store, "device or file that becomes the snapshot store")
-      ->required();
-  app.add_option("ORIGIN", options->origin, "device whose contents the snapshots keep")->required();
-  app.add_option("META", options->paths.meta, "a device of its own for the metadata");
-  AddJson(app, &options->json);
+  AddSize(args, "-j,--journal-size", &options->format.journal_size, "journal (chosen by the size)");
+  args.Add("STORE", &options->paths.store, "device or file that becomes the snapshot store")
+      .Required();
+  args.Add("ORIGIN", &options->origin, "device whose contents the snapshots keep").Required();
+  args.Add("META", &options->paths.meta, "a device of its own for the metadata");
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

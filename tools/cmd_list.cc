@@ -13,10 +13,10 @@ struct Options {
   bool json = false;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  AddJson(app, &options->json);
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     auto answer = AskServer(options->socket, {{"verb", "list"}});
     if (!answer) return Pass(answer);

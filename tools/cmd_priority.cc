@@ -15,14 +15,14 @@ struct Options {
   bool json = false;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  AddTag(app, "TAG", &options->tag, "number of the snapshot")->required();
-  app.add_option("N", options->priority, "-128, given up first when space is short, to 127, never")
-      ->required()
-      ->check(CLI::Range(-128, 127));
-  AddJson(app, &options->json);
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  AddTag(args, "TAG", &options->tag, "number of the snapshot").Required();
+  args.Add("N", &options->priority, "-128, given up first when space is short, to 127, never")
+      .Required()
+      .InRange(-128, 127);
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     auto answer =
         AskServer(options->socket,

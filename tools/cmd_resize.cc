@@ -17,19 +17,6 @@ struct Options {
   bool json = false;
 };
 
-void AddNewSize(CLI::App& app, const std::string& name, std::optional<uint64_t>* size,
-                const std::string& help) {
-  app.add_option_function<std::string>(
-         name,
-         [size](const std::string& text) {
-           auto parsed = ParseNewSize(text);
-           if (!parsed) throw CLI::ValidationError(parsed.error().text);
-           *size = *parsed;
-         },
-         help)
-      ->type_name("SIZE|max");
-}
-
 Result<int> Run(const Options& options) {
   ResizeRequest request = options.request;
   if (!request.origin && !request.store && !request.meta) {
@@ -59,13 +46,13 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->request.socket, "the server's socket")->required();
-  AddNewSize(app, "-o,--origin", &options->request.origin, "of the origin");
-  AddNewSize(app, "-s,--store", &options->request.store, "of the snapshot store");
-  AddNewSize(app, "-m,--meta", &options->request.meta, "of the metadata device");
-  AddJson(app, &options->json);
+  args.Add("SOCK", &options->request.socket, "the server's socket").Required();
+  AddNewSize(args, "-o,--origin", &options->request.origin, "of the origin");
+  AddNewSize(args, "-s,--store", &options->request.store, "of the snapshot store");
+  AddNewSize(args, "-m,--meta", &options->request.meta, "of the metadata device");
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

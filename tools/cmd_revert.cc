@@ -48,22 +48,14 @@ Result<int> Revert(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  auto* tag = app.add_option_function<std::string>(
-                     "TAG",
-                     [options](const std::string& text) {
-                       auto parsed = ParseTag(text);
-                       if (!parsed) throw CLI::ValidationError(parsed.error().text);
-                       options->tag = *parsed;
-                     },
-                     "snapshot that the origin shall be as again")
-                  ->type_name("NUMBER");
-  app.add_flag("--cancel", options->cancel,
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  Argument tag = AddTag(args, "TAG", &options->tag, "snapshot that the origin shall be as again");
+  args.AddFlag("--cancel", &options->cancel,
                "end a revert that was cut off, and leave the origin as it is")
-      ->excludes(tag);
-  AddJson(app, &options->json);
+      .Excludes(tag);
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     if (options->tag) return Revert(*options);
     if (!options->cancel) {

@@ -15,13 +15,13 @@ struct Options {
   std::vector<std::string> operands;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_flag("-f,--foreground", options->foreground, "stay in the foreground");
-  AddSize(app, "-k,--cache", &options->cache, "bound on cached metadata");
-  app.add_option("OPERANDS", options->operands, "STORE ORIGIN [META] AGENT_SOCK SOCK")
-      ->required()
-      ->expected(4, 5);
+  args.AddFlag("-f,--foreground", &options->foreground, "stay in the foreground");
+  AddSize(args, "-k,--cache", &options->cache, "bound on cached metadata");
+  args.Add("OPERANDS", &options->operands, "STORE ORIGIN [META] AGENT_SOCK SOCK")
+      .Required()
+      .Count(4, 5);
   return [options]() -> Result<int> {
     std::vector<std::string> arguments;
     if (options->foreground) arguments.emplace_back("-f");

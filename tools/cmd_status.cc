@@ -115,26 +115,18 @@ Result<int> PrintStatus(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  app.add_option_function<std::string>(
-         "TAG",
-         [options](const std::string& text) {
-           auto tag = ParseTag(text);
-           if (!tag) throw CLI::ValidationError(tag.error().text);
-           options->tag = *tag;
-         },
-         "one snapshot")
-      ->type_name("NUMBER");
-  app.add_flag("-v,--verbose", options->verbose, "more columns");
-  auto* size = app.add_flag("--size", options->size, "print sectors of the origin or snapshot");
-  auto* state = app.add_flag("--state", options->state,
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  AddTag(args, "TAG", &options->tag, "one snapshot");
+  args.AddFlag("-v,--verbose", &options->verbose, "more columns");
+  Argument size = args.AddFlag("--size", &options->size, "print sectors of the origin or snapshot");
+  Argument state = args.AddFlag("--state", &options->state,
                              "exit with 0 usable, 1 absent, 2 given up; print nothing");
-  auto* last = app.add_flag("--last", options->last, "print the tag of the newest snapshot");
-  size->excludes(state)->excludes(last);
-  state->excludes(last);
-  AddJson(app, &options->json);
+  Argument last = args.AddFlag("--last", &options->last, "print the tag of the newest snapshot");
+  size.Excludes(state).Excludes(last);
+  state.Excludes(last);
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     if (options->size) return PrintSize(*options);
     if (options->state && !options->tag) return Fail(EINVAL, "--state: which snapshot?");

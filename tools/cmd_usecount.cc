@@ -16,13 +16,13 @@ struct Options {
   bool json = false;
 };
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("SOCK", options->socket, "the server's socket")->required();
-  AddTag(app, "TAG", &options->tag, "number of the snapshot")->required();
-  app.add_option("DIFF", options->diff, "what to add to the count, such as 1 or -1")
-      ->check(CLI::Range(-65535, 65535));
-  AddJson(app, &options->json);
+  args.Add("SOCK", &options->socket, "the server's socket").Required();
+  AddTag(args, "TAG", &options->tag, "number of the snapshot").Required();
+  args.Add("DIFF", &options->diff, "what to add to the count, such as 1 or -1")
+      .InRange(-65535, 65535);
+  AddJson(args, &options->json);
   return [options]() -> Result<int> {
     nlohmann::json request = {{"verb", "usecount"}, {"tag", options->tag}};
     if (options->diff != 0) request["diff"] = options->diff;

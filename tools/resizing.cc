@@ -155,11 +155,18 @@ Result<Json> ResizeVolume(const ResizeRequest& request) {
   return answer;
 }
 
-Result<uint64_t> ParseNewSize(const std::string& text) {
-  if (text == "max") return 0;
-  auto size = ParseSize(text);
-  if (size && *size == 0) return Fail(EINVAL, text + ": not a size");
-  return size;
+Argument AddNewSize(Arguments& args, const std::string& name, std::optional<uint64_t>* size,
+                    const std::string& help) {
+  const auto take = [size](const std::string& text) -> Status {
+    *size = 0;
+    if (text == "max") return {};
+    auto parsed = ParseSize(text);
+    if (!parsed) return Pass(parsed);
+    if (*parsed == 0) return Fail(EINVAL, text + ": not a size");
+    *size = *parsed;
+    return {};
+  };
+  return args.AddParsed(name, take, help).TypeName("SIZE|max");
 }
 
 }  // namespace ddsnap

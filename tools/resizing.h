@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "cli/arguments.h"
 
 namespace ddsnap {
 
@@ -27,8 +28,9 @@ struct ResizeRequest {
 // shorter tables, and only then may its device be cut; nothing may use the end any more.
 [[nodiscard]] Result<nlohmann::json> ResizeVolume(const ResizeRequest& request);
 
-// "max", or a size, as text: an option's value.
-[[nodiscard]] Result<uint64_t> ParseNewSize(const std::string& text);
+// An option whose value is a size, or "max": 0.
+Argument AddNewSize(Arguments& args, const std::string& name, std::optional<uint64_t>* size,
+                    const std::string& help);
 
 }  // namespace ddsnap
 

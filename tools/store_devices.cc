@@ -29,9 +29,9 @@ Result<StoreDevices> StoreDevices::Open(const StorePaths& paths, bool write) {
   return devices;
 }
 
-void AddStorePaths(CLI::App& app, StorePaths* paths) {
-  app.add_option("STORE", paths->store, "the snapshot store's device or file")->required();
-  app.add_option("META", paths->meta, "its metadata device, if it has one");
+void AddStorePaths(Arguments& args, StorePaths* paths) {
+  args.Add("STORE", &paths->store, "the snapshot store's device or file").Required();
+  args.Add("META", &paths->meta, "its metadata device, if it has one");
 }
 
 }  // namespace ddsnap

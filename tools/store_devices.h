@@ -32,7 +32,7 @@ class StoreDevices {
 };
 
 // The operands STORE [META].
-void AddStorePaths(CLI::App& app, StorePaths* paths);
+void AddStorePaths(Arguments& args, StorePaths* paths);
 
 }  // namespace ddsnap
 

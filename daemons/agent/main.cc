@@ -42,10 +42,11 @@ Status Serve(bool foreground, const std::string& socket) {
 int main(int argc, char** argv) {
   bool foreground = false;
   std::string socket;
-  CLI::App app{"Connects the kernel and the ddsnap servers of this host", "ddsnap-agent"};
-  app.add_flag("-f,--foreground", foreground, "stay in the foreground");
-  app.add_option("AGENT_SOCK", socket, "socket to listen on")->required();
-  if (const auto done = ParseCommandLine(app, PACKAGE_VERSION, argc, argv)) return *done;
+  CommandLine line("ddsnap-agent", "Connects the kernel and the ddsnap servers of this host");
+  Arguments& args = line.arguments();
+  args.AddFlag("-f,--foreground", &foreground, "stay in the foreground");
+  args.Add("AGENT_SOCK", &socket, "socket to listen on").Required();
+  if (const auto done = line.Parse(PACKAGE_VERSION, argc, argv)) return *done;
   LogSetup("ddsnap-agent", true);
   if (const Status s = Serve(foreground, socket); !s) {
     Log(LOG_ERR, s.error().text);

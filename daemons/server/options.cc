@@ -58,16 +58,17 @@ std::expected<Options, int> ParseOptions(int argc, char** argv, const std::strin
   std::vector<std::string> operands;
   std::string volume;
   uint64_t wait = options.config.wait_ms / 1000;
-  CLI::App app{"Serves one snapshot store to the kernel and to ddsnap", "ddsnap-server"};
-  app.add_flag("-f,--foreground", options.foreground, "stay in the foreground");
-  AddSize(app, "-k,--cache", &options.config.cache_bytes, "bound on cached metadata");
-  app.add_option("--wait", wait, "seconds to wait for an attached kernel (30)");
-  auto* named = app.add_option("--volume", volume, "serve this volume of /etc/zumastor/volumes");
-  auto* given = app.add_option("OPERANDS", operands, "STORE ORIGIN [META] AGENT_SOCK SOCK")
-                    ->expected(4, 5)
-                    ->excludes(named);
-  if (const auto done = ParseCommandLine(app, version, argc, argv)) return std::unexpected(*done);
-  if (volume.empty() && given->count() == 0) {
+  CommandLine line("ddsnap-server", "Serves one snapshot store to the kernel and to ddsnap");
+  Arguments& args = line.arguments();
+  args.AddFlag("-f,--foreground", &options.foreground, "stay in the foreground");
+  AddSize(args, "-k,--cache", &options.config.cache_bytes, "bound on cached metadata");
+  args.Add("--wait", &wait, "seconds to wait for an attached kernel (30)");
+  Argument named = args.Add("--volume", &volume, "serve this volume of /etc/zumastor/volumes");
+  Argument given = args.Add("OPERANDS", &operands, "STORE ORIGIN [META] AGENT_SOCK SOCK")
+                    .Count(4, 5)
+                    .Excludes(named);
+  if (const auto done = line.Parse(version, argc, argv)) return std::unexpected(*done);
+  if (volume.empty() && !given.given()) {
     std::fprintf(stderr, "ddsnap-server: usage: STORE ORIGIN [META] AGENT_SOCK SOCK, or --volume\n");
     return std::unexpected(2);
   }

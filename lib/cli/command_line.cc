@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/command_line.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
 namespace ddsnap {
@@ -18,6 +19,15 @@ std::string OneLine(std::string text) {
 }
 
 }  // namespace
+
+CommandLine::CommandLine(const std::string& program, const std::string& help)
+    : app_(std::make_unique<CLI::App>(help, program)), arguments_(*app_) {}
+
+CommandLine::~CommandLine() = default;
+
+std::optional<int> CommandLine::Parse(const std::string& version, int argc, char** argv) {
+  return ParseCommandLine(*app_, version, argc, argv);
+}
 
 std::optional<int> ParseCommandLine(CLI::App& app, const std::string& version, int argc,
                                     char** argv) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "cli/command_table.h"
 
+#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 
@@ -35,7 +36,8 @@ void Declare(CLI::App& app, const Program& program, const Command& command,
   }
   CLI::App* verb = parent->add_subcommand(word, command.help);
   if (hidden) verb->group("");
-  Action action = command.declare(*verb);
+  Arguments args(*verb);
+  Action action = command.declare(args);
   verb->callback([chosen, action] { *chosen = action; });
 }
 

@@ -8,13 +8,13 @@
 #ifndef DDSNAP_CLI_COMMAND_TABLE_H_
 #define DDSNAP_CLI_COMMAND_TABLE_H_
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "cli/arguments.h"
 
 namespace ddsnap {
 
@@ -27,10 +27,10 @@ struct Command {
   // Other spellings, same form; not listed in the help.
   std::vector<std::string> aliases;
   std::string help;  // one line
-  // Declares the verb's options and operands on `app`.  Called once for each
+  // Declares the verb's options and operands on `args`.  Called once for each
   // spelling, before anything is parsed: options are bound to state that the
   // returned action owns (a shared_ptr to a struct of options).
-  std::function<Action(CLI::App& app)> declare;
+  std::function<Action(Arguments& args)> declare;
   bool internal = false;  // for our own units: not listed in the help
 };
 

@@ -19,19 +19,19 @@ bool ParseNumber(std::string_view text, T* value) {
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
 }
 
-// Binds `parse` to an option; a failure becomes CLI11's conversion error.
 template <typename T, typename Parse>
-CLI::Option* AddParsed(CLI::App& app, const std::string& name, T* value, const std::string& help,
-                       const char* type, Parse parse) {
-  CLI::Option* option = app.add_option_function<std::string>(
+Argument AddParsed(Arguments& args, const std::string& name, T* value, const std::string& help,
+                   const char* type, Parse parse) {
+  Argument argument = args.AddParsed(
       name,
-      [value, parse](const std::string& text) {
+      [value, parse](const std::string& text) -> Status {
         auto parsed = parse(text);
-        if (!parsed) throw CLI::ValidationError(parsed.error().text);
+        if (!parsed) return Pass(parsed);
         *value = *parsed;
+        return {};
       },
       help);
-  return option->type_name(type);
+  return argument.TypeName(type);
 }
 
 }  // namespace
@@ -71,17 +71,22 @@ std::string FormatSize(uint64_t bytes) {
   return text;
 }
 
-CLI::Option* AddSize(CLI::App& app, const std::string& name, uint64_t* value,
-                     const std::string& help) {
-  return AddParsed(app, name, value, help, "SIZE", ParseSize);
+Argument AddSize(Arguments& args, const std::string& name, uint64_t* value,
+                 const std::string& help) {
+  return AddParsed(args, name, value, help, "SIZE", ParseSize);
 }
 
-CLI::Option* AddTag(CLI::App& app, const std::string& name, Tag* value, const std::string& help) {
-  return AddParsed(app, name, value, help, "NUMBER", ParseTag);
+Argument AddTag(Arguments& args, const std::string& name, Tag* value, const std::string& help) {
+  return AddParsed(args, name, value, help, "NUMBER", ParseTag);
 }
 
-CLI::Option* AddJson(CLI::App& app, bool* json) {
-  return app.add_flag("--json", *json, "print JSON");
+Argument AddTag(Arguments& args, const std::string& name, std::optional<Tag>* value,
+                const std::string& help) {
+  return AddParsed(args, name, value, help, "NUMBER", ParseTag);
+}
+
+Argument AddJson(Arguments& args, bool* json) {
+  return args.AddFlag("--json", json, "print JSON");
 }
 
 }  // namespace ddsnap

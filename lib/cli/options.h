@@ -3,12 +3,13 @@
 #ifndef DDSNAP_CLI_OPTIONS_H_
 #define DDSNAP_CLI_OPTIONS_H_
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/chunk.h"
 #include "base/status.h"
+#include "cli/arguments.h"
 
 namespace ddsnap {
 
@@ -22,12 +23,14 @@ namespace ddsnap {
 [[nodiscard]] std::string FormatSize(uint64_t bytes);
 
 // An option (or operand, when `name` has no dash) that takes such a size.
-CLI::Option* AddSize(CLI::App& app, const std::string& name, uint64_t* value,
-                     const std::string& help);
-CLI::Option* AddTag(CLI::App& app, const std::string& name, Tag* value, const std::string& help);
+Argument AddSize(Arguments& args, const std::string& name, uint64_t* value,
+                 const std::string& help);
+Argument AddTag(Arguments& args, const std::string& name, Tag* value, const std::string& help);
+Argument AddTag(Arguments& args, const std::string& name, std::optional<Tag>* value,
+                const std::string& help);
 
 // --json
-CLI::Option* AddJson(CLI::App& app, bool* json);
+Argument AddJson(Arguments& args, bool* json);
 
 }  // namespace ddsnap
 

@@ -33,7 +33,7 @@ layer lib/dm base dm
 layer lib/cli base cli
 layer lib/volume base volume
 layer lib/host base io host
-layer daemons base io store wire repl dm cli host host volume agent server
+layer daemons base io store wire repl dm cli host volume agent server
 # tools/zumastor uses what both tools share, one folder up.
 layer tools base io store wire repl dm cli host volume tools ..
 

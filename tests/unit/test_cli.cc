@@ -71,9 +71,9 @@ Ended InChild(const std::function<int()>& body) {
   return ended;
 }
 
-Action Greet(CLI::App& app) {
+Action Greet(Arguments& args) {
   auto name = std::make_shared<std::string>();
-  app.add_option("NAME", *name, "who")->required();
+  args.Add("NAME", name.get(), "who").Required();
   return [name]() -> Result<int> {
     if (*name == "nobody") return Fail(ENOENT, "greet: nobody is there");
     if (*name == "thrower") throw std::runtime_error("a library's surprise");

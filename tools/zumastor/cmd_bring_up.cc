@@ -9,9 +9,9 @@
 namespace ddsnap {
 namespace {
 
-Action DeclareStep(CLI::App& app, Status (LiveVolume::*step)()) {
+Action DeclareStep(Arguments& args, Status (LiveVolume::*step)()) {
   auto name = std::make_shared<std::string>();
-  app.add_option("NAME", *name, "the volume")->required();
+  args.Add("NAME", name.get(), "the volume").Required();
   return [name, step]() -> Result<int> {
     auto volume = LiveVolume::Open(*name);
     const Status s = volume ? ((*volume).*step)() : Status(std::unexpected(volume.error()));
@@ -27,13 +27,13 @@ const Command kBringUp = {
     .name = "bring-up",
     .aliases = {},
     .help = "make a volume's devices",
-    .declare = [](CLI::App& app) { return DeclareStep(app, &LiveVolume::BringUp); },
+    .declare = [](Arguments& args) { return DeclareStep(args, &LiveVolume::BringUp); },
     .internal = true};
 const Command kTakeDown = {
     .name = "take-down",
     .aliases = {},
     .help = "remove a volume's devices",
-    .declare = [](CLI::App& app) { return DeclareStep(app, &LiveVolume::TakeDown); },
+    .declare = [](Arguments& args) { return DeclareStep(args, &LiveVolume::TakeDown); },
     .internal = true};
 
 }  // namespace ddsnap

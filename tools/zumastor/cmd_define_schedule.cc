@@ -67,15 +67,15 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "the volume")->required();
-  app.add_option("--hourly", options->hourly, "snapshots kept of one an hour; 0 for none");
-  app.add_option("--daily", options->daily, "of one a day");
-  app.add_option("--weekly", options->weekly, "of one a week");
-  app.add_option("--monthly", options->monthly, "of one a month");
-  app.add_option("--custom", options->custom, "'ONCALENDAR,N': a calendar of systemd.time(7)");
-  app.add_option("--randomized-delay", options->delay, "start later by up to this time");
+  args.Add("NAME", &options->name, "the volume").Required();
+  args.Add("--hourly", &options->hourly, "snapshots kept of one an hour; 0 for none");
+  args.Add("--daily", &options->daily, "of one a day");
+  args.Add("--weekly", &options->weekly, "of one a week");
+  args.Add("--monthly", &options->monthly, "of one a month");
+  args.Add("--custom", &options->custom, "'ONCALENDAR,N': a calendar of systemd.time(7)");
+  args.Add("--randomized-delay", &options->delay, "start later by up to this time");
   return [options] { return Run(*options); };
 }
 

@@ -220,17 +220,17 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "of the volume: letters, digits, '_', '.', '-'")->required();
-  app.add_option("ORIGIN", options->origin, "the device whose contents are protected")->required();
-  app.add_option("STORE", options->store, "the device that takes older contents")->required();
-  app.add_option("--meta", options->meta, "a device of its own for the metadata");
-  AddSize(app, "-c,--chunk-size", &options->chunk_size, "unit of copying, 4K to 1M (16K)");
-  app.add_flag("--initialize", options->initialize, "make a new, empty store; ORIGIN is kept");
-  app.add_flag("-y,--yes", options->yes, "overwrite whatever STORE and DEV hold");
-  app.add_option("--mountpoint", options->mountpoint, "mount the volume there");
-  app.add_option("--mount-options", options->mount_options, "as in fstab(5)");
+  args.Add("NAME", &options->name, "of the volume: letters, digits, '_', '.', '-'").Required();
+  args.Add("ORIGIN", &options->origin, "the device whose contents are protected").Required();
+  args.Add("STORE", &options->store, "the device that takes older contents").Required();
+  args.Add("--meta", &options->meta, "a device of its own for the metadata");
+  AddSize(args, "-c,--chunk-size", &options->chunk_size, "unit of copying, 4K to 1M (16K)");
+  args.AddFlag("--initialize", &options->initialize, "make a new, empty store; ORIGIN is kept");
+  args.AddFlag("-y,--yes", &options->yes, "overwrite whatever STORE and DEV hold");
+  args.Add("--mountpoint", &options->mountpoint, "mount the volume there");
+  args.Add("--mount-options", &options->mount_options, "as in fstab(5)");
   return [options] { return Run(*options); };
 }
 

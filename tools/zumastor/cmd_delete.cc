@@ -37,10 +37,10 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "the volume")->required();
-  app.add_option("TAG", options->tags, "snapshots")->required();
+  args.Add("NAME", &options->name, "the volume").Required();
+  args.Add("TAG", &options->tags, "snapshots").Required();
   return [options] { return Run(*options); };
 }
 

@@ -51,9 +51,9 @@ Result<int> Run(const std::string& name) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto name = std::make_shared<std::string>();
-  app.add_option("NAME", *name, "the volume")->required();
+  args.Add("NAME", name.get(), "the volume").Required();
   return [name] { return Run(*name); };
 }
 

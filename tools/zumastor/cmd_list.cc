@@ -57,10 +57,10 @@ Result<int> ListSnapshots(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "list this volume's snapshots");
-  AddJson(app, &options->json);
+  args.Add("NAME", &options->name, "list this volume's snapshots");
+  AddJson(args, &options->json);
   return [options] { return options->name.empty() ? ListVolumes(*options) : ListSnapshots(*options); };
 }
 

@@ -20,19 +20,6 @@ struct Options {
   bool json = false;
 };
 
-void AddNewSize(CLI::App& app, const std::string& name, std::optional<uint64_t>* size,
-                const std::string& help) {
-  app.add_option_function<std::string>(
-         name,
-         [size](const std::string& text) {
-           auto parsed = ParseNewSize(text);
-           if (!parsed) throw CLI::ValidationError(parsed.error().text);
-           *size = *parsed;
-         },
-         help)
-      ->type_name("SIZE|max");
-}
-
 Result<int> Run(const Options& options) {
   ResizeRequest request = options.request;
   if (!request.origin && !request.store && !request.meta) {
@@ -63,13 +50,13 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "the volume")->required();
-  AddNewSize(app, "--origin", &options->request.origin, "of the origin");
-  AddNewSize(app, "--store", &options->request.store, "of the snapshot store");
-  AddNewSize(app, "--meta", &options->request.meta, "of the metadata device");
-  AddJson(app, &options->json);
+  args.Add("NAME", &options->name, "the volume").Required();
+  AddNewSize(args, "--origin", &options->request.origin, "of the origin");
+  AddNewSize(args, "--store", &options->request.store, "of the snapshot store");
+  AddNewSize(args, "--meta", &options->request.meta, "of the metadata device");
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

@@ -24,7 +24,7 @@ Result<int> Run() {
 const Command kRunEvents = {.name = "run-events",
                             .aliases = {},
                             .help = "run the hook for events that wait",
-                            .declare = [](CLI::App&) -> Action { return Run; },
+                            .declare = [](Arguments&) -> Action { return Run; },
                             .internal = true};
 
 }  // namespace ddsnap

@@ -104,9 +104,9 @@ Result<int> Thaw(const std::string& name) {
   return 0;
 }
 
-Action DeclareJob(CLI::App& app, Result<int> (*job)(const std::string&)) {
+Action DeclareJob(Arguments& args, Result<int> (*job)(const std::string&)) {
   auto name = std::make_shared<std::string>();
-  app.add_option("NAME", *name, "the volume")->required();
+  args.Add("NAME", name.get(), "the volume").Required();
   return [name, job] { return job(*name); };
 }
 
@@ -115,12 +115,12 @@ Action DeclareJob(CLI::App& app, Result<int> (*job)(const std::string&)) {
 const Command kRunSchedule = {.name = "run-schedule",
                               .aliases = {},
                               .help = "make the snapshots that are due",
-                              .declare = [](CLI::App& app) { return DeclareJob(app, Run); },
+                              .declare = [](Arguments& args) { return DeclareJob(args, Run); },
                               .internal = true};
 const Command kThaw = {.name = "thaw",
                        .aliases = {},
                        .help = "thaw the volume's file system",
-                       .declare = [](CLI::App& app) { return DeclareJob(app, Thaw); },
+                       .declare = [](Arguments& args) { return DeclareJob(args, Thaw); },
                        .internal = true};
 
 }  // namespace ddsnap

@@ -34,12 +34,12 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "the volume")->required();
-  app.add_option("--rotation", options->rotation,
+  args.Add("NAME", &options->name, "the volume").Required();
+  args.Add("--rotation", &options->rotation,
                  "keep it as one of these: hourly, daily, weekly, monthly or custom");
-  AddJson(app, &options->json);
+  AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }
 

@@ -19,9 +19,9 @@ Status StartVolume(const VolumeConfig& config) {
   return volume ? volume->BringUp() : Status(std::unexpected(volume.error()));
 }
 
-Action DeclareStep(CLI::App& app, Status (*step)(const VolumeConfig&)) {
+Action DeclareStep(Arguments& args, Status (*step)(const VolumeConfig&)) {
   auto name = std::make_shared<std::string>();
-  app.add_option("NAME", *name, "the volume")->required();
+  args.Add("NAME", name.get(), "the volume").Required();
   return [name, step]() -> Result<int> {
     auto config = ConfigFolder::Default().Load(*name);
     if (!config) return Pass(config);
@@ -33,8 +33,8 @@ Action DeclareStep(CLI::App& app, Status (*step)(const VolumeConfig&)) {
 }  // namespace
 
 const Command kStart = {
-    "start", {}, "bring a volume up", [](CLI::App& app) { return DeclareStep(app, StartVolume); }};
+    "start", {}, "bring a volume up", [](Arguments& args) { return DeclareStep(args, StartVolume); }};
 const Command kStop = {
-    "stop", {}, "take a volume down", [](CLI::App& app) { return DeclareStep(app, StopVolume); }};
+    "stop", {}, "take a volume down", [](Arguments& args) { return DeclareStep(args, StopVolume); }};
 
 }  // namespace ddsnap

@@ -123,13 +123,13 @@ Result<int> Run(const Options& options) {
   return 0;
 }
 
-Action Declare(CLI::App& app) {
+Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  app.add_option("NAME", options->name, "one volume");
-  CLI::Option* tag = app.add_option("TAG", options->tag, "one of its snapshots");
-  app.add_flag("--prometheus", options->prometheus, "metrics in Prometheus's text format")
-      ->excludes(AddJson(app, &options->json))
-      ->excludes(tag);
+  args.Add("NAME", &options->name, "one volume");
+  Argument tag = args.Add("TAG", &options->tag, "one of its snapshots");
+  args.AddFlag("--prometheus", &options->prometheus, "metrics in Prometheus's text format")
+      .Excludes(AddJson(args, &options->json))
+      .Excludes(tag);
   return [options] { return Run(*options); };
 }
 
