@@ -69,7 +69,32 @@ watchdog() {
 }
 
 # Waits until the file system is frozen; then $toucher is a process that waits for it.
-await_# A volume of its own, without snapshots before each: so freezing it needs no copies, and no server.
+await_frozen() {
+	local i
+	for ((i = 0; i < 100; i++)); do
+		touch "$1" &
+		toucher=$!
+		sleep 0.3
+		[ "$(cut -d' ' -f3 /proc/$toucher/stat 2>/dev/null)" != D ] && continue
+		sleep 0.3
+		[ "$(cut -d' ' -f3 /proc/$toucher/stat 2>/dev/null)" = D ] && return
+	done
+	fail "$1: the file system does not freeze"
+}
+# The moment in which it is frozen is made to last: a hook stops the server.
+hold_frozen() {
+	printf '#!/bin/sh\nsystemctl kill -s STOP "zumastor-server@$ZUMASTOR_VOLUME.service"\n' >/etc/zumastor/hooks.d/pre-snapshot
+	chmod +x /etc/zumastor/hooks.d/pre-snapshot
+}
+thawed() {
+	local begun=$SECONDS
+	until_true 20 eval "! kill -0 $toucher" || fail "$1: stays frozen"
+	# The limit of 10 s is not what has thawed it.
+	[ $((SECONDS - begun)) -lt 7 ] || fail "$1: thawed after $((SECONDS - begun)) s only"
+	echo "thawed after: $1"
+}
+
+# A volume of its own, without snapshots before each: so freezing it needs no copies, and no server.
 frozen() {
 	local maker origin store file=/run/fz/file
 	origin=$(loop 32M) store=$(loop 32M)
