@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
-# The project's packages, built once for one state of the sources, by dpkg-buildpackage in a root file
-# system that has their Build-Depends and nothing else.  To be sourced.
+# The project's packages, built once for one state of the sources.  To be sourced.
 #
-#   packages_build     prints the folder that holds zumastor and zumastor-dkms; beside them are
-#                      build/ (all that the build left, with its .changes) and older/ (the same packages as
-#                      version 0.9, to upgrade from).  Kept under $ZUMASTOR_CACHE
+#   packages_build     builds zumastor and zumastor-dkms from a clean copy of
+#                      the checkout and prints the folder that holds them, kept
+#                      under $ZUMASTOR_CACHE
+#   packages_clean     the same, built by a user in a root file system that has their Build-Depends and
+#                      nothing else; beside the .debs are build/ (all that the build left, with its .changes)
+#                      and older/ (the same packages as version 0.9, to upgrade from)
 
 ZUMASTOR_CACHE=${ZUMASTOR_CACHE:-/var/cache/zumastor-tests}
 # shellcheck source=tests/lib/sources.sh
@@ -24,20 +26,44 @@ packages_build() {
 		# Earlier states are of no more use.
 		find "$ZUMASTOR_CACHE/packages" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf {} +
 		rm -rf "$dir"
+		mkdir -p "$dir"
+		sources_copy "$dir/zumastor" || exit 1
+		(cd "$dir/zumastor" && DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
+			dpkg-buildpackage -us -uc -b) >"$dir/build.log" 2>&1 || {
+			tail -n 30 "$dir/build.log" >&2
+			exit 1
+		}
+		rm -rf "$dir/zumastor" "$dir"/*-dbgsym_*
+		touch "$dir/done"
+	) 9>"$ZUMASTOR_CACHE/packages/lock" || return 1
+	echo "$dir"
+}
+
+packages_clean() {
+	local dir
+	dir=$ZUMASTOR_CACHE/clean/$(sources_key)
+	mkdir -p "$ZUMASTOR_CACHE/clean"
+	(
+		flock 9
+		[ -e "$dir/done" ] && exit 0
+		echo "building the packages in a clean root file system" >&2
+		# Earlier states are of no more use.
+		find "$ZUMASTOR_CACHE/clean" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf {} +
+		rm -rf "$dir"
 		mkdir -p "$dir/build" "$dir/older"
-		packages_build_in "$dir/root" "$dir" >"$dir/build.log" 2>&1 || {
+		packages_clean_in "$dir/root" "$dir" >"$dir/build.log" 2>&1 || {
 			tail -n 30 "$dir/build.log" >&2
 			rm -rf --one-file-system "$dir/root"
 			exit 1
 		}
 		rm -rf --one-file-system "$dir/root"
 		touch "$dir/done"
-	) 9>"$ZUMASTOR_CACHE/packages/lock" || return 1
+	) 9>"$ZUMASTOR_CACHE/clean/lock" || return 1
 	echo "$dir"
 }
 
-# packages_build_in ROOT DIR: the tests of `make check` are run elsewhere; ZUMASTOR_SOAK runs them here too.
-packages_build_in() {
+# packages_clean_in ROOT DIR: the tests of `make check` are run elsewhere; ZUMASTOR_SOAK runs them here too.
+packages_clean_in() {
 	local root=$1 dir=$2 options
 	options="parallel=$(nproc)"
 	[ -n "${ZUMASTOR_SOAK:-}" ] || options="nocheck $options"

@@ -19,7 +19,7 @@ cleanup() {
 	rm -rf --one-file-system "$roots"
 }
 trap cleanup EXIT
-PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
+PACKAGES=${PACKAGES:-$(packages_clean)} || exit 1
 read -ra suites <<<"${PACKAGE_SUITES:-trixie}"
 
 as_builder() { chroot_run "$roots/check" runuser -u builder -- sh -c "cd ~ && $1"; }
