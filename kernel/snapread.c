@@ -71,6 +71,8 @@ int ddsnap_snap_map(struct ddsnap_target *t, struct ddsnap_io *io, struct bio *b
 	io->last = (bio_end_sector(bio) - 1) >> vol->chunk_shift;
 	if (!served) {
 		r = DM_MAPIO_SUBMITTED;
+		/* Here, as whoever submits it: later changes of device keep its cgroup. */
+		bio_set_dev(bio, vol->store);
 		list_add_tail(&io->list, &vol->incoming);
 		list_add_tail(&io->held, &t->held);
 		io->is_held = true;
@@ -163,8 +165,7 @@ void ddsnap_overwrite_start(struct ddsnap_pending *p)
 	struct bio *clone = compat_bio_clone(vol->store, ddsnap_io_bio(io), &vol->bios);
 
 	io->busy = true;
-	/* -EAGAIN would look like a bad address. */
-	clone->bi_opf &= ~REQ_NOWAIT;
+	compat_bio_may_wait(clone);
 	clone->bi_iter.bi_sector = ddsnap_sector(vol, p->address);
 	clone->bi_private = p;
 	clone->bi_end_io = overwrite_ended;

@@ -19,7 +19,8 @@
  *
  * A request that must not wait (REQ_NOWAIT) is served like any other, because
  * map() never sleeps: what needs the server is queued.  The worker, which may
- * sleep, passes it on without the flag.
+ * sleep, passes it on without the flag.  One whose completion its owner polls
+ * for (REQ_POLLED) completes by interrupt when the worker passes it on.
  *
  * Suspend.  A plain suspend waits for the I/O that waits for the server.  With
  * noflush that I/O is given back and comes again after resume.

@@ -62,7 +62,7 @@ void ddsnap_io_submit(struct ddsnap_io *io, struct block_device *bdev, sector_t 
 	struct bio *bio = ddsnap_io_bio(io);
 
 	io_disown(io);
-	bio->bi_opf &= ~REQ_NOWAIT;
+	compat_bio_may_wait(bio);
 	bio_set_dev(bio, bdev);
 	bio->bi_iter.bi_sector = sector;
 	submit_bio_noacct(bio);

@@ -50,6 +50,20 @@ static inline struct bio *compat_bio_clone(struct block_device *bdev, struct bio
 #endif
 }
 
+/*
+ * What the worker passes on has waited already, and its owner does not look at
+ * it: it must not end with -EAGAIN, and not need to be polled for to end at all.
+ * 5.16 renamed REQ_HIPRI.
+ */
+static inline void compat_bio_may_wait(struct bio *bio)
+{
+#ifdef HAVE_REQ_POLLED
+	bio->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
+#else
+	bio->bi_opf &= ~(REQ_NOWAIT | REQ_HIPRI);
+#endif
+}
+
 #ifndef HAVE_BDEV_NR_SECTORS
 /* 5.16 */
 static inline sector_t bdev_nr_sectors(struct block_device *bdev)
