@@ -27,7 +27,8 @@ VM_DIR=${VM_DIR:-$(mktemp -d "${TMPDIR:-/var/tmp}/zumastor-vm.XXXXXX")}
 # shellcheck source=tests/lib/vm_image.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vm_image.sh"
 
-vm_kernel_faults='BUG:|WARNING: (CPU:|possible|suspicious|inconsistent|bad)|Kernel panic|Oops|general protection fault|INFO: (task|rcu)|sleeping function called|list_(add|del) corruption|refcount_t:'
+# A WARN has its place first since 7.0.
+vm_kernel_faults='BUG:|WARNING: (CPU:|([^ ]+:[0-9]+ )?at |possible|suspicious|inconsistent|bad)|Kernel panic|Oops|general protection fault|INFO: (task|rcu)|sleeping function called|list_(add|del) corruption|refcount_t:'
 
 # vm_accel: kvm where it really works, else the emulator.  A /dev/kvm that
 # opens is no proof: some hypervisors offer one that hangs, so a guest must print.

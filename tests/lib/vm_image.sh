@@ -35,14 +35,16 @@ vm_mirror() {
 		sed 's:/*$::' | sort -u | head -n 1
 }
 
-# vm_sources SUITE: a sources.list for SUITE on this machine's mirrors.
+# vm_sources SUITE [MORE...]: a sources.list for the suites on this machine's mirrors.
 vm_sources() {
-	local debian security
+	local debian security suite
 	debian=$(vm_mirror Debian)
 	security=$(vm_mirror Debian-Security)
 	[ -n "$debian" ] || { echo "vm_image: apt here has no Debian source" >&2; return 1; }
-	echo "deb $debian $1 main"
-	[ -z "$security" ] || echo "deb $security $1-security main"
+	for suite in "$@"; do
+		echo "deb $debian $suite main"
+	done
+	[ -z "$security" ] || [ "$1" = sid ] || echo "deb $security $1-security main"
 }
 
 # vm_apt_options: this machine's settings of apt that a mirror may need, one a
@@ -69,18 +71,26 @@ vm_image() {
 		[ -e "$tar" ] && exit 0
 		echo "making the $suite root file system" >&2
 		vm_sources "$suite" >"$tar.list" || exit 1
-		vm_apt_options >"$tar.apt"
-		mmdebstrap --mode=root --variant=minbase --format=tar \
-			--include="$(vm_package_list "$suite" | paste -sd,)" \
-			--aptopt="$tar.apt" --aptopt='Acquire::Languages "none"' \
-			--dpkgopt='path-exclude=/usr/share/doc/*' \
-			--dpkgopt='path-exclude=/usr/share/man/*' \
-			--dpkgopt='path-exclude=/usr/share/locale/*' \
-			--customize-hook="sh '$vm_lib/vm_guest.sh' \"\$1\"" \
-			"$suite" "$tar.part" "$tar.list" >&2 || exit 1
-		mv "$tar.part" "$tar"
+		vm_image_make "$suite" "$tar" "$(vm_package_list "$suite" | paste -sd,)"
 	) 9>"$ZUMASTOR_CACHE/vm/$suite.lock" || return 1
 	echo "$tar"
+}
+
+# vm_image_make SUITE TAR PACKAGE,... [HOOK...]: makes the tar file TAR from the sources in TAR.list. The
+# hooks are shell commands that run last, outside the new root, whose path is their $1.
+vm_image_make() {
+	local suite=$1 tar=$2 packages=$3 hook hooks=()
+	shift 3
+	for hook in "sh '$vm_lib/vm_guest.sh' \"\$1\"" "$@"; do
+		hooks+=("--customize-hook=$hook")
+	done
+	vm_apt_options >"$tar.apt"
+	mmdebstrap --mode=root --variant=minbase --format=tar --include="$packages" \
+		--aptopt="$tar.apt" --aptopt='Acquire::Languages "none"' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		"${hooks[@]}" "$suite" "$tar.part" "$tar.list" >&2 && mv "$tar.part" "$tar"
 }
 
 # vm_chroot ROOT COMMAND...: runs a command in a root file system, without
@@ -118,22 +128,34 @@ vm_disk_fill() {
 	local image
 	tar -C "$root" --numeric-owner -xf "$tar" || return 1
 	chmod 755 "$root"
-	if [ ${#debs[@]} -gt 0 ]; then
-		mkdir "$root/packages"
-		cp "${debs[@]}" "$root/packages/" || return 1
-		printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
-		chmod 755 "$root/usr/sbin/policy-rc.d"
-		vm_chroot "$root" sh -c 'exec apt-get -y --no-install-recommends install /packages/*.deb' ||
-			return 1
-		rm -r "$root/packages" "$root/usr/sbin/policy-rc.d"
-	fi
+	[ ${#debs[@]} -eq 0 ] || vm_root_install "$root" "${debs[@]}" || return 1
 	mkdir -p "$root/opt/zumastor-tests"
 	[ ${#copies[@]} -eq 0 ] || cp -a "${copies[@]}" "$root/opt/zumastor-tests/" || return 1
 	image=$(cd "$root/boot" && ls -v vmlinuz-* | tail -n 1)
-	cp "$root/boot/$image" "$disk.kernel" &&
-		cp "$root/boot/initrd.img-${image#vmlinuz-}" "$disk.initrd" || return 1
-	rm -f "$disk.part"
-	truncate -s 6G "$disk.part" &&
-		mke2fs -q -F -t ext4 -E lazy_itable_init=1,nodiscard -L root -d "$root" "$disk.part" &&
-		mv "$disk.part" "$disk"
+	vm_root_kernel "$root" "${image#vmlinuz-}" "$disk" && vm_root_pack "$root" "$disk"
+}
+
+# vm_root_install ROOT DEB...: installs packages by apt in the root file system, without starting services.
+vm_root_install() {
+	local root=$1
+	shift
+	mkdir "$root/packages"
+	cp "$@" "$root/packages/" || return 1
+	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+	chmod 755 "$root/usr/sbin/policy-rc.d"
+	vm_chroot "$root" sh -c 'exec apt-get -y --no-install-recommends install /packages/*.deb' || return 1
+	rm -r "$root/packages" "$root/usr/sbin/policy-rc.d"
+}
+
+# vm_root_kernel ROOT RELEASE DISK: puts that kernel beside DISK, to be booted with it.
+vm_root_kernel() {
+	cp "$1/boot/vmlinuz-$2" "$3.kernel" && cp "$1/boot/initrd.img-$2" "$3.initrd"
+}
+
+# vm_root_pack ROOT DISK: makes the ext4 image DISK.
+vm_root_pack() {
+	rm -f "$2.part"
+	truncate -s 6G "$2.part" &&
+		mke2fs -q -F -t ext4 -E lazy_itable_init=1,nodiscard -L root -d "$1" "$2.part" &&
+		mv "$2.part" "$2"
 }
