@@ -242,7 +242,8 @@ static int need_server(struct ddsnap_volume *vol, dev_t dev)
 	struct ddsnap_need_server ask = {};
 	int r;
 
-	r = agent_connect(vol->agent_path, O_NONBLOCK, &vol->agent_sock);
+	scoped_with_init_fs()
+		r = agent_connect(vol->agent_path, O_NONBLOCK, &vol->agent_sock);
 	if (r)
 		return r;
 	ddsnap_dev_pack(&ask.store, vol->store->bd_dev);

@@ -83,6 +83,16 @@ static inline int compat_kernel_connect(struct socket *sock, struct sockaddr_un 
 #endif
 }
 
+/*
+ * From 7.3 on a kernel thread finds no path unless it looks with the eyes of
+ * init, as all of them did before.
+ */
+#ifdef HAVE_SCOPED_WITH_INIT_FS
+#include <linux/fs_struct.h>
+#else
+#define scoped_with_init_fs()
+#endif
+
 /* Bounds discard and write-zeroes.  6.17 has a third limit that must agree. */
 static inline void compat_limit_zeroes(struct queue_limits *limits, unsigned int sectors)
 {

@@ -54,7 +54,8 @@ try() {
 		vm_run -t "${KERNEL_SECONDS:-600}" "$release" "
 			[ \$(uname -r) = $release ] && modprobe dm-ddsnap && echo loaded || exit 9
 			cd /opt/zumastor-tests/kernel && d=/dev/disk/by-id/virtio-
-			udevadm control --exit
+			pkill -KILL -f systemd-udevd
+			while pgrep -f 'systemd-udevd|udev-worker' >/dev/null; do sleep 0.1; done
 			python3 -u test_target.py \${d}origin \${d}store ${tests//$'\n'/ } && rmmod dm-ddsnap" >"$out"
 	rc=$?
 	grep -qx loaded "$out" && loaded=yes
