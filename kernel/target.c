@@ -390,10 +390,11 @@ static int ddsnap_iterate_devices(struct dm_target *ti, iterate_devices_callout_
 	struct ddsnap_target *t = ti->private;
 	int r;
 
-	r = fn(ti, t->origin, 0, min_t(sector_t, ti->len, READ_ONCE(t->volume->origin_sectors)),
+	/* An origin may have become smaller than this snapshot, since the last HELLO. */
+	r = fn(ti, t->origin, 0, min_t(sector_t, ti->len, bdev_nr_sectors(t->origin->bdev)),
 	       data);
 	if (!r && !ddsnap_is_origin(t))
-		r = fn(ti, t->store, 0, READ_ONCE(t->volume->store_sectors), data);
+		r = fn(ti, t->store, 0, bdev_nr_sectors(t->store->bdev), data);
 	return r;
 }
 

@@ -54,7 +54,7 @@ Result<Reverted> LiveVolume::Revert(Tag tag, const RevertProgress& progress) {
     if (!s)
       return Fail(s.error().code, OriginPath(name()) + ": in use by a program that has it open");
   }
-  const bool active = UnitProperty(VolumeUnit(name()), "ActiveState") == "active";
+  const bool active = *up || UnitProperty(VolumeUnit(name()), "ActiveState") == "active";
   auto reverted = RevertHidden(tag, progress);
   if (!active) {  // nobody else needs the server that this has started
     if (Status s = StopServer(); !s && reverted) return Pass(s);
