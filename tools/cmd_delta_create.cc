@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "commands.h"
 #include "control_verb.h"
+#include "delta_options.h"
 #include "progress.h"
 #include "repl/create_delta.h"
 
@@ -16,10 +16,7 @@ namespace ddsnap {
 namespace {
 
 struct Options {
-  bool raw = false;
-  bool diff = false;
-  bool best = false;
-  int level = 0;
+  ModeOptions mode;
   std::string changelist;
   std::string delta;
   std::string from;
@@ -79,13 +76,8 @@ Result<int> Run(Options options) {
   auto sink = repl::FileSink::Create(options.delta);
   if (!sink) return Pass(sink);
 
-  ProgressLine line;
-  repl::CreateOptions create;
-  create.mode = options.raw ? repl::Mode::kRaw : options.diff ? repl::Mode::kDiff : repl::Mode::kBest;
-  create.level = options.level;
-  create.now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                      std::chrono::system_clock::now().time_since_epoch())
-                      .count();
+  ProgressLine line(options.json);
+  repl::CreateOptions create = options.mode.ToCreate();
   create.progress = [&line](const char* what, uint64_t done, uint64_t total) {
     line.Show(what, done, total);
   };
@@ -101,15 +93,7 @@ Result<int> Run(Options options) {
 
 Action Declare(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  auto* raw = app.add_flag("-r,--raw", options->raw, "contents as they are");
-  auto* diff = app.add_flag("-x,--diff", options->diff, "differences against the base");
-  auto* best = app.add_flag("-b,--best", options->best, "the smallest, extent by extent (default)");
-  raw->excludes(diff)->excludes(best);
-  diff->excludes(best);
-  app.add_option("-z,--compress", options->level,
-                 "zstd level, 1 to 19; with -r the default is not to compress")
-      ->check(CLI::Range(0, 19))
-      ->type_name("LEVEL");
+  AddMode(app, &options->mode);
   app.add_option("CHANGELIST", options->changelist, "from ddsnap delta changelist")->required();
   app.add_option("DELTA", options->delta, "file to write, or - for standard output")->required();
   app.add_option("FROMDEV", options->from,

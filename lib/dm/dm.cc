@@ -124,9 +124,9 @@ Result<std::vector<DdsnapDevice>> ListDdsnapDevices() {
 namespace {
 
 // Runs the task and waits for the udev rules that it sets off, if udev is there.
-Status RunAndSettle(dm_task* task, const std::string& what) {
+Status RunAndSettle(dm_task* task, const std::string& what, uint16_t udev_flags = 0) {
   uint32_t cookie = 0;
-  if (!dm_task_set_cookie(task, &cookie, 0)) return FailErrno(ENOMEM, what + ": udev cookie");
+  if (!dm_task_set_cookie(task, &cookie, udev_flags)) return FailErrno(ENOMEM, what + ": udev cookie");
   Status s = RunTask(task, what);
   // Also after a failure: it gives the cookie back.
   if (!dm_udev_wait(cookie) && s) s = Fail(EIO, what + ": udev did not finish");
@@ -146,7 +146,9 @@ Status CreateDevice(const NewDevice& device) {
       !dm_task_set_add_node(task.get(), DM_ADD_NODE_ON_CREATE)) {
     return FailErrno(ENOMEM, device.name);
   }
-  return RunAndSettle(task.get(), device.name + ": create");
+  constexpr uint16_t kNoNames = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+                                DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+  return RunAndSettle(task.get(), device.name + ": create", device.nameless ? kNoNames : 0);
 }
 
 Status RemoveDevice(const std::string& name) {
@@ -156,6 +158,15 @@ Status RemoveDevice(const std::string& name) {
     return FailErrno(ENOMEM, name);
   }
   return RunAndSettle(task.get(), name + ": remove");
+}
+
+Status RemoveWhenUnused(const std::string& name) {
+  if (Status s = CheckControl(); !s) return s;
+  Task task = NewTask(DM_DEVICE_REMOVE);
+  if (!task || !dm_task_set_name(task.get(), name.c_str()) || !dm_task_deferred_remove(task.get())) {
+    return FailErrno(ENOMEM, name);
+  }
+  return RunAndSettle(task.get(), name + ": remove later");
 }
 
 }  // namespace ddsnap::dm

@@ -46,6 +46,7 @@ struct NewDevice {
   std::string target;
   std::string params;
   bool read_only = false;
+  bool nameless = false;  // udev makes no names from what it holds, and nobody looks into it
 };
 
 // Makes the device and waits until udev has made its names.  EEXIST (as EBUSY
@@ -55,6 +56,10 @@ struct NewDevice {
 // Removes it and waits for udev.  ENXIO if there is none; EBUSY if somebody
 // has it open, after trying for some seconds: udev itself may have it.
 [[nodiscard]] Status RemoveDevice(const std::string& name);
+
+// Has the kernel remove it when the last who has it open closes it, whoever
+// that is and however it ends; at once if nobody has.
+[[nodiscard]] Status RemoveWhenUnused(const std::string& name);
 
 }  // namespace ddsnap::dm
 

@@ -85,6 +85,7 @@ Result<ReceiveState> Unpack(json from) {
   if (const auto before = from.find("before"); before != from.end()) {
     state.before = before->get<Tag>();
   }
+  if (const auto after = from.find("after"); after != from.end()) state.after = after->get<Tag>();
   return state;
 }
 
@@ -114,6 +115,7 @@ std::string FormatState(const ReceiveState& state) {
                    {"sum", Hex(state.last->sum)}};
   }
   if (state.before) out["before"] = *state.before;
+  if (state.after) out["after"] = *state.after;
   // A device's name may be no UTF-8: what is summed is what will be read back.
   const std::string clean = out.dump(-1, ' ', false, json::error_handler_t::replace);
   out = json::parse(clean);

@@ -32,6 +32,7 @@ struct ReceiveState {
   uint64_t limit = 0;     // at or above it nothing has been written
   std::optional<Written> last;  // extent below the position
   std::optional<Tag> before;    // downstream snapshot of what the device was
+  std::optional<Tag> after;     // that of the target, about to be made
   bool operator==(const ReceiveState&) const = default;
 };
 

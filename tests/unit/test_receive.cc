@@ -441,6 +441,7 @@ START_TEST(states_and_tokens_are_read_as_they_were_written) {
   state.limit = state.position + 5;
   state.last = {uint64_t{7} << 40, 4096, Checksum(std::span<const std::byte>())};
   state.before = 4;
+  state.after = 5;
   std::string text = FormatState(state);
   auto back = ParseState(text);
   CK_OK(back);
