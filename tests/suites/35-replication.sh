@@ -23,6 +23,8 @@ trap cleanup EXIT
 fail() { echo "FAIL: $*"; exit 1; }
 step() { echo "== $* (${SECONDS}s)"; }
 
+# In the background: the process that $! names is the program itself.
+exec_on() { exec ip netns exec $id-"$1" env ZUMASTOR_STATEDIR="$dir/$1" "${@:2}"; }
 on() { ip netns exec $id-"$1" env ZUMASTOR_STATEDIR="$dir/$1" "${@:2}"; }
 
 # a - b - c, each link a veth pair.
@@ -52,7 +54,7 @@ serve() {  # NS ORIGIN: a server over files, on socket $dir/NS/sock
 }
 
 listen() {  # NS ADDRESS DEVICE [OPTION...]: sets port and listener
-	on "$1" "$ddsnap" delta listen --bind "$2" --timeout 3 "${@:4}" 0 "$3" >"$dir/$1/listen" 2>>"$dir/$1/listen.err" &
+	exec_on "$1" "$ddsnap" delta listen --bind "$2" --timeout 3 "${@:4}" 0 "$3" >"$dir/$1/listen" 2>>"$dir/$1/listen.err" &
 	listener=$!
 	for _ in $(seq 600); do
 		[ -s "$dir/$1/listen" ] && break
@@ -71,7 +73,7 @@ step "a sends to b while the link is cut three times"
 truncate -s 24M "$dir/b/origin"
 serve b "$dir/b/origin"
 listen b 10.9.1.2 "$dir/b/origin" --server "$dir/b/sock"
-on a "$ddsnap" delta transmit -r --timeout 3 --retries 60 --rate-limit 2M "10.9.1.2:$port" "${send[@]}" \
+exec_on a "$ddsnap" delta transmit -r --timeout 3 --retries 60 --rate-limit 2M "10.9.1.2:$port" "${send[@]}" \
 	2>"$dir/a/transmit.err" &
 transmitter=$!
 for _ in 1 2 3; do
@@ -92,11 +94,10 @@ killed=0
 for _ in $(seq 40); do
 	rm -f "$dir/c/listen"
 	listen c 10.9.2.2 "$dir/c/origin"
-	on b "$ddsnap" delta transmit -r --timeout 3 --retries 0 --rate-limit 8M --device "$dir/b/origin" \
+	exec_on b "$ddsnap" delta transmit -r --timeout 3 --retries 0 --rate-limit 8M --device "$dir/b/origin" \
 		"10.9.2.2:$port" "$dir/b/sock" 1 2>"$dir/b/transmit.err" &
 	transmitter=$!
 	sleep 0.$((RANDOM % 9 + 1))
-	# The program itself: ip and env have become it.
 	if kill -9 $listener 2>/dev/null; then killed=$((killed + 1)); fi
 	wait $listener 2>/dev/null
 	wait $transmitter && break
@@ -117,7 +118,7 @@ step "a sender that is killed, and nobody may listen but where he was told"
 on c "$ddsnap" delta receive --forget "$dir/c/origin"
 head -c 24M /dev/urandom >"$dir/c/origin"
 listen c 10.9.2.2 "$dir/c/origin"
-on b "$ddsnap" delta transmit -r --rate-limit 4M --device "$dir/b/origin" "10.9.2.2:$port" "$dir/b/sock" 1 2>/dev/null &
+exec_on b "$ddsnap" delta transmit -r --rate-limit 4M --device "$dir/b/origin" "10.9.2.2:$port" "$dir/b/sock" 1 2>/dev/null &
 transmitter=$!
 sleep 1
 kill -9 $transmitter; wait $transmitter 2>/dev/null
@@ -125,7 +126,7 @@ on b "$ddsnap" delta transmit --device "$dir/b/origin" "10.9.2.2:$port" "$dir/b/
 wait $listener || fail "listen: $(cat "$dir/c/listen.err")"
 cmp "$dir/a/origin" "$dir/c/origin" || fail "c has other content"
 cp "$dir/a/origin" "$dir/b/spare"
-on b "$ddsnap" delta listen 7777 "$dir/b/spare" >"$dir/b/loopback" 2>&1 &
+exec_on b "$ddsnap" delta listen 7777 "$dir/b/spare" >"$dir/b/loopback" 2>&1 &
 listener=$!
 for _ in $(seq 600); do [ -s "$dir/b/loopback" ] && break; sleep 0.1; done
 on a "$ddsnap" delta transmit --timeout 3 --retries 0 "10.9.1.2:7777" "${send[@]}" 2>/dev/null &&
@@ -188,7 +189,7 @@ for i in 1 2; do
 	from=s$((i - 1))
 	"$ddsnap" delta export --format rbd --from-snap $from --to-snap s$i delta$i $base >x$i || fail "export $i"
 done
-rbd --no-log-file merge-diff x1 x2 merged || fail "rbd merge-diff"
+rbd merge-diff x1 x2 merged || fail "rbd merge-diff"
 cp one copy
 python3 "$rbd" apply merged copy
 cmp copy three || fail "what rbd merged is not the target"
