@@ -42,9 +42,8 @@ Result<int> Run(const Options& options) {
   if (!counts) return Pass(counts);
   if (Status s = (*sink)->Commit(); !s) return Pass(s);
   if (options.print_json) {
-    PrintJson({{"ranges", counts->ranges},
-               {"chunks", counts->chunks},
-               {"chunk_size", head.chunk_size}});
+    PrintJson(
+        {{"ranges", counts->ranges}, {"chunks", counts->chunks}, {"chunk_size", head.chunk_size}});
   } else if (options.file != "-") {
     std::printf("%s: %llu chunks of %s in %llu ranges\n", options.file.c_str(),
                 static_cast<unsigned long long>(counts->chunks),
@@ -67,7 +66,9 @@ Action Declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kDeltaChangelist = {
-    "delta changelist", {"create-cl"}, "write which chunks two snapshots differ in to a file", Declare};
+const Command kDeltaChangelist = {"delta changelist",
+                                  {"create-cl"},
+                                  "write which chunks two snapshots differ in to a file",
+                                  Declare};
 
 }  // namespace ddsnap

@@ -60,8 +60,7 @@ void Print(const Options& options, const repl::CreateSummary& summary) {
   }
   if (options.delta == "-") return;  // standard output is the delta
   std::printf("%s: %s of content in %llu extents, %s stored\n", options.delta.c_str(),
-              FormatSize(summary.bytes).c_str(),
-              static_cast<unsigned long long>(summary.extents),
+              FormatSize(summary.bytes).c_str(), static_cast<unsigned long long>(summary.extents),
               FormatSize(summary.payload).c_str());
 }
 

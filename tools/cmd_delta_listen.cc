@@ -85,7 +85,8 @@ Result<int> Run(const Options& options) {
         s.error().code != EPIPE && s.error().code != EHOSTUNREACH) {
       return Pass(s);
     }
-    std::fprintf(stderr, "ddsnap: %s: waiting for the sender to come back\n", s.error().text.c_str());
+    std::fprintf(stderr, "ddsnap: %s: waiting for the sender to come back\n",
+                 s.error().text.c_str());
   }
 }
 

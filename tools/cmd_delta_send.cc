@@ -55,7 +55,9 @@ Action Declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kDeltaSend = {
-    "delta send", {}, "write a snapshot, or what changed since another, to standard output", Declare};
+const Command kDeltaSend = {"delta send",
+                            {},
+                            "write a snapshot, or what changed since another, to standard output",
+                            Declare};
 
 }  // namespace ddsnap

@@ -74,8 +74,8 @@ void Listen(repl::ReplyReader& replies, int fd, Answers& answers) {
 struct Round {
   bool done = false;
   uint64_t acknowledged = 0;
-  Error error;          // unless done
-  bool again = false;   // the link failed, not the sender or the receiver
+  Error error;         // unless done
+  bool again = false;  // the link failed, not the sender or the receiver
 };
 
 Round Arrived(uint64_t position) { return {true, position, {}, false}; }
@@ -117,7 +117,8 @@ Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options
   if (answers.done) return Arrived(answers.acknowledged);
   Round round;
   round.acknowledged = answers.acknowledged;
-  round.error = summary ? Error{ECONNRESET, options.peer + ": connection was cut"} : summary.error();
+  round.error =
+      summary ? Error{ECONNRESET, options.peer + ": connection was cut"} : summary.error();
   round.again = summary || sink.broken();
   return round;
 }
@@ -126,7 +127,8 @@ Result<int> Run(const Options& options) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   auto peer = ParseHostPort(options.peer);
   if (!peer) return Pass(peer);
-  if (!options.send.resume.empty()) return Fail(EINVAL, "--resume: the receiver says where to go on");
+  if (!options.send.resume.empty())
+    return Fail(EINVAL, "--resume: the receiver says where to go on");
   auto sender = DeltaSender::Prepare(options.send);
   if (!sender) return Pass(sender);
   ProgressLine line(options.send.json);

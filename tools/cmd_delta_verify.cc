@@ -46,7 +46,8 @@ Result<int> Run(const Options& options) {
   }
   std::printf("%s: sound: %s to %s, %s in %llu extents\n", options.delta.c_str(),
               repl::Describe(head.base).c_str(), repl::Describe(head.target).c_str(),
-              FormatSize(summary->bytes).c_str(), static_cast<unsigned long long>(summary->extents));
+              FormatSize(summary->bytes).c_str(),
+              static_cast<unsigned long long>(summary->extents));
   if (device && summary->already == summary->bytes && summary->bytes > 0) {
     std::printf("%s: holds the target\n", options.device.c_str());
   } else if (device) {

@@ -30,7 +30,8 @@ Result<std::string> FindServer(const ReceiverOptions& options) {
     return ServerSocket(found.dm_name.substr(kZumastor.size()));
   }
   if (options.no_snapshot) return std::string();
-  return Fail(EINVAL, options.device + ": is a ddsnap origin: name its server with --server SOCK, "
+  return Fail(EINVAL, options.device +
+                          ": is a ddsnap origin: name its server with --server SOCK, "
                           "so that what it holds now is kept in a snapshot, or say --no-snapshot");
 }
 

@@ -17,8 +17,8 @@ namespace ddsnap {
 
 struct ReceiverOptions {
   std::string device;
-  std::string state;   // file; empty: in /var/lib/zumastor/receive
-  std::string server;  // downstream; empty: zumastor's, if the device is one of its volumes
+  std::string state;       // file; empty: in /var/lib/zumastor/receive
+  std::string server;      // downstream; empty: zumastor's, if the device is one of its volumes
   std::optional<Tag> tag;  // of the target, downstream
   bool no_snapshot = false;
   bool zeroed = false;

@@ -83,8 +83,8 @@ Status DeltaSender::Choose(ControlClient& client) {
   if (!base) return Pass(base);
   head_.base = *base;
   if (!head_.base.none && head_.base.epoch >= head_.target.epoch) {
-    return Fail(EINVAL, repl::Describe(head_.base) + ": is not older than " +
-                            repl::Describe(head_.target));
+    return Fail(EINVAL,
+                repl::Describe(head_.base) + ": is not older than " + repl::Describe(head_.target));
   }
   return {};
 }

@@ -24,10 +24,10 @@ struct SendOptions {
   std::string socket;
   std::optional<Tag> tag;
   std::optional<Tag> from;
-  std::string resume;       // a token
-  std::string device;       // of the target; empty: found, or made
+  std::string resume;  // a token
+  std::string device;  // of the target; empty: found, or made
   std::string from_device;
-  uint64_t rate = 0;        // bytes a second; 0: no limit
+  uint64_t rate = 0;  // bytes a second; 0: no limit
   bool json = false;
 };
 
@@ -44,8 +44,8 @@ class DeltaSender {
   [[nodiscard]] const std::optional<repl::ResumeToken>& token() const { return token_; }
 
   // Writes the stream from `begin` on; below `limit` without differences.
-  [[nodiscard]] Result<repl::CreateSummary> Send(repl::ByteSink& out, uint64_t begin, uint64_t limit,
-                                                 ProgressLine& line);
+  [[nodiscard]] Result<repl::CreateSummary> Send(repl::ByteSink& out, uint64_t begin,
+                                                 uint64_t limit, ProgressLine& line);
 
  private:
   explicit DeltaSender(const SendOptions& options) : options_(options) {}

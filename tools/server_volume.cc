@@ -30,10 +30,8 @@ Result<repl::SnapshotId> ParseSnapshot(const json& entry) {
   if (!epoch) return Pass(epoch);
   if (!size) return Pass(size);
   if (!created) return Pass(created);
-  return repl::SnapshotId{.epoch = *epoch,
-                          .tag = *tag,
-                          .size = *size,
-                          .created_ns = ParseTime(*created)};
+  return repl::SnapshotId{
+      .epoch = *epoch, .tag = *tag, .size = *size, .created_ns = ParseTime(*created)};
 }
 
 // The head was written before the ranges came: it must have stayed true.

@@ -65,7 +65,8 @@ Result<std::unique_ptr<repl::ContentDevice>> OpenTemporary(const dm::DdsnapDevic
   wanted.name = "ddsnap-send-" + std::to_string(::getpid()) + "-" + tag;
   wanted.sectors = snapshot.size / 512;
   wanted.target = "ddsnap";
-  wanted.params = NumberText(like.store) + " " + NumberText(like.origin) + " " + like.socket + " " + tag;
+  wanted.params =
+      NumberText(like.store) + " " + NumberText(like.origin) + " " + like.socket + " " + tag;
   wanted.read_only = true;
   wanted.nameless = true;
   if (Status s = dm::CreateDevice(wanted); !s) return Pass(s);
@@ -91,7 +92,8 @@ Result<std::unique_ptr<repl::ContentDevice>> OpenSnapshot(const std::string& soc
     like = &device;
   }
   if (like != nullptr) return OpenTemporary(*like, snapshot);
-  return Fail(ENODEV, repl::Describe(snapshot) + ": no device of its volume is active on this "
+  return Fail(ENODEV, repl::Describe(snapshot) +
+                          ": no device of its volume is active on this "
                           "machine: bring the volume up, or name devices with --device and "
                           "--from-device");
 }

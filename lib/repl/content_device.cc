@@ -33,8 +33,8 @@ std::string LoopDeviceOf(const struct stat& file) {
     std::ifstream backing("/sys/block/" + device + "/loop/backing_file");
     std::string path;
     struct stat st;
-    if (std::getline(backing, path) && ::stat(path.c_str(), &st) == 0 &&
-        st.st_dev == file.st_dev && st.st_ino == file.st_ino) {
+    if (std::getline(backing, path) && ::stat(path.c_str(), &st) == 0 && st.st_dev == file.st_dev &&
+        st.st_ino == file.st_ino) {
       found = "/dev/" + device;
     }
   }
@@ -64,8 +64,7 @@ class FileContent : public ContentDevice {
   Fd direct_;  // O_DIRECT; none where the file system has no such thing
 };
 
-Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path,
-                                                          bool change) {
+Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path, bool change) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) return FailErrno(errno, path);
   const bool block = S_ISBLK(st.st_mode);
@@ -81,8 +80,9 @@ Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path
   device->cached_.Reset(::open(path.c_str(), flags | (change && block ? O_EXCL : 0)));
   if (!device->cached_) {
     if (errno != EBUSY) return FailErrno(errno, path);
-    return Fail(EBUSY, path + ": in use: it is mounted, or part of another device, or another "
-                              "program holds it");
+    return Fail(EBUSY, path +
+                           ": in use: it is mounted, or part of another device, or another "
+                           "program holds it");
   }
   const int fd = device->cached_.get();
   if (change && !block) {
@@ -104,8 +104,7 @@ Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path
 }
 
 int FileContent::FdFor(uint64_t offset, const std::byte* data, size_t size) const {
-  const bool aligned =
-      (offset | size | reinterpret_cast<uintptr_t>(data)) % kDirectAlignment == 0;
+  const bool aligned = (offset | size | reinterpret_cast<uintptr_t>(data)) % kDirectAlignment == 0;
   return direct_ && aligned ? direct_.get() : cached_.get();
 }
 

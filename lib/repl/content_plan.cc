@@ -117,8 +117,8 @@ std::vector<ContentRun> SplitRuns(std::span<const std::byte> base,
   std::vector<ContentRun> runs;
   for (size_t at = 0; at < target.size(); at += chunk_size) {
     const size_t length = std::min<size_t>(chunk_size, target.size() - at);
-    const auto old = base.subspan(std::min(at, base.size()),
-                                  static_cast<size_t>(Clip(at, length, base.size())));
+    const auto old =
+        base.subspan(std::min(at, base.size()), static_cast<size_t>(Clip(at, length, base.size())));
     Append(runs, {KindOf(old, target.subspan(at, length), zero_base), static_cast<uint32_t>(at),
                   static_cast<uint32_t>(length)});
   }

@@ -54,10 +54,9 @@ class Creation {
     DeltaWriter writer(out, head_);
     if (Status s = writer.Begin(); !s) return Pass(s);
     OrderedWork<CreateSlot> pipeline(options_.threads != 0 ? options_.threads : DefaultThreads());
-    Status status =
-        pipeline.Run([&](CreateSlot& slot) { return plan.Next(&slot.extent); },
-                     [&](CreateSlot& slot) { return Fill(slot); },
-                     [&](CreateSlot& slot) { return Write(slot, writer); });
+    Status status = pipeline.Run([&](CreateSlot& slot) { return plan.Next(&slot.extent); },
+                                 [&](CreateSlot& slot) { return Fill(slot); },
+                                 [&](CreateSlot& slot) { return Write(slot, writer); });
     if (!status) return Pass(status);
     if (Status s = writer.Finish(); !s) return Pass(s);
     return summary_;
@@ -79,7 +78,8 @@ class Creation {
       if (run.kind == ContentRun::Kind::kSame) continue;
       const auto old_part = base.subspan(std::min<size_t>(run.offset, base.size()),
                                          Clip(run.offset, run.length, base.size()));
-      if (Status s = Encode(slot, run, old_part, target.subspan(run.offset, run.length)); !s) return s;
+      if (Status s = Encode(slot, run, old_part, target.subspan(run.offset, run.length)); !s)
+        return s;
     }
     return {};
   }

@@ -8,8 +8,8 @@ namespace {
 
 std::unexpected<Error> Damaged(const std::string& delta, const Record& record,
                                const std::string& why) {
-  return Fail(EBADMSG, delta + ": damaged at byte " + std::to_string(record.payload_offset()) +
-                           ": " + why);
+  return Fail(EBADMSG,
+              delta + ": damaged at byte " + std::to_string(record.payload_offset()) + ": " + why);
 }
 
 }  // namespace
@@ -36,8 +36,7 @@ std::unexpected<Error> ExtentWork::NotTheBase(const Extent& extent,
   const bool full = head_.common.base.none;
   return Fail(ESTALE, device.name() + (full ? ": is not the target of " : ": is not the base of ") +
                           delta_ + " (" + Describe(full ? head_.common.target : head_.common.base) +
-                          "): other content in bytes " +
-                          std::to_string(extent.offset) + " to " +
+                          "): other content in bytes " + std::to_string(extent.offset) + " to " +
                           std::to_string(extent.offset + extent.length - 1));
 }
 

@@ -20,12 +20,12 @@ namespace ddsnap::repl {
 
 struct ExtentSlot {
   Extent extent;
-  Record record;  // holds the payload
+  Record record;         // holds the payload
   AlignedBytes current;  // what the device holds
   AlignedBytes decoded;
   ExtentDecoder decoder;
-  bool already = false;  // the device holds the target's content
-  bool is_base = false;  // it holds the base's; never set where there is none
+  bool already = false;                // the device holds the target's content
+  bool is_base = false;                // it holds the base's; never set where there is none
   std::span<const std::byte> content;  // after Decode
 };
 

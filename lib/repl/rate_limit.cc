@@ -16,13 +16,14 @@ constexpr size_t kPiece = 16384;  // bytes that are let go at once
 }  // namespace
 
 RateClock RateClock::Real() {
-  return {.now_ns =
-              [] {
-                return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                                 std::chrono::steady_clock::now().time_since_epoch())
-                                                 .count());
-              },
-          .sleep_ns = [](uint64_t ns) { std::this_thread::sleep_for(std::chrono::nanoseconds(ns)); }};
+  return {
+      .now_ns =
+          [] {
+            return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                             std::chrono::steady_clock::now().time_since_epoch())
+                                             .count());
+          },
+      .sleep_ns = [](uint64_t ns) { std::this_thread::sleep_for(std::chrono::nanoseconds(ns)); }};
 }
 
 TokenBucket::TokenBucket(uint64_t rate, RateClock clock)

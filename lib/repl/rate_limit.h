@@ -15,7 +15,7 @@ namespace ddsnap::repl {
 
 // Where time comes from and how it is waited for: the machine's, or a test's.
 struct RateClock {
-  std::function<uint64_t()> now_ns;        // monotonic
+  std::function<uint64_t()> now_ns;  // monotonic
   std::function<void(uint64_t)> sleep_ns;
   [[nodiscard]] static RateClock Real();
 };

@@ -88,7 +88,8 @@ Result<RbdSummary> ExportRbd(ByteSource& delta, const ContentDevice* base, ByteS
     }
     if (extent.kind == Extent::Kind::kDiff) {
       if (base == nullptr) {
-        return Fail(EINVAL, delta.name() + ": holds differences: name the device that holds its base");
+        return Fail(EINVAL,
+                    delta.name() + ": holds differences: name the device that holds its base");
       }
       const auto old = Room(slot.current, extent.base_length);
       if (Status s = base->Read(extent.offset, old); !s) return Pass(s);
@@ -108,7 +109,11 @@ namespace {
 class Importer {
  public:
   Importer(ByteSource& diff, const ContentDevice* base, ByteSink& out, const RbdImport& options)
-      : diff_(diff), base_(base), out_(out), options_(options), encoder_(options.mode, options.level) {}
+      : diff_(diff),
+        base_(base),
+        out_(out),
+        options_(options),
+        encoder_(options.mode, options.level) {}
 
   [[nodiscard]] Result<RbdSummary> Run() {
     char banner[kBanner.size()];
@@ -130,7 +135,8 @@ class Importer {
 
  private:
   [[nodiscard]] std::unexpected<Error> Damaged(const std::string& why) const {
-    return Fail(EBADMSG, diff_.name() + ": damaged before byte " + std::to_string(at_) + ": " + why);
+    return Fail(EBADMSG,
+                diff_.name() + ": damaged before byte " + std::to_string(at_) + ": " + why);
   }
 
   [[nodiscard]] Status Get(std::span<std::byte> out) {
@@ -190,9 +196,8 @@ class Importer {
     base_size_ = base_ != nullptr ? base_->size() : 0;
     head.common.base = base_ == nullptr ? SnapshotId{.none = true}
                                         : SnapshotId{.epoch = EpochOf(*from_), .size = base_size_};
-    head.common.target = {.epoch = to_ ? EpochOf(*to_) : 0,
-                          .tag = to_ ? 0 : kOriginTag,
-                          .size = *size_};
+    head.common.target = {
+        .epoch = to_ ? EpochOf(*to_) : 0, .tag = to_ ? 0 : kOriginTag, .size = *size_};
     writer_.emplace(out_, head);
     return writer_->Begin();
   }
@@ -229,7 +234,8 @@ class Importer {
   [[nodiscard]] Status Reach(uint64_t offset) {
     const uint64_t chunk = offset / options_.chunk_size * options_.chunk_size;
     const bool open = extent_.length > 0;
-    if (open && chunk <= extent_.offset + extent_.length && offset < extent_.offset + kMaxExtent) return {};
+    if (open && chunk <= extent_.offset + extent_.length && offset < extent_.offset + kMaxExtent)
+      return {};
     if (Status s = PutExtent(); !s) return s;
     extent_.offset = chunk;
     return {};

@@ -37,8 +37,8 @@ Result<bool> Judge(const std::optional<ReceiveState>& state, const DeltaHead& he
     return true;
   }
   if (head.begin != 0) {
-    return Fail(ESTALE, delta + ": begins at byte " + std::to_string(head.begin) + ", but " + device +
-                            " is not in the middle of a stream: send the whole of it");
+    return Fail(ESTALE, delta + ": begins at byte " + std::to_string(head.begin) + ", but " +
+                            device + " is not in the middle of a stream: send the whole of it");
   }
   if (!state) return false;
   const StreamHead& had = state->what;
@@ -179,20 +179,21 @@ class Receiver {
     OrderedWork<ExtentSlot> pipeline(options_.threads != 0 ? options_.threads : DefaultThreads());
     uint64_t done = 0;
     summary_.already = 0;
-    return pipeline.Run(
-        [&](ExtentSlot& slot) { return reader.Next(&slot.extent, &slot.record); },
-        [&](ExtentSlot& slot) { return Work(work, slot); },
-        [&](ExtentSlot& slot) -> Status {
-          done = full_ ? slot.extent.offset + slot.extent.length - reader.head().begin
-                       : done + slot.extent.length;
-          if (options_.progress) options_.progress(what, done, reader.head().expected);
-          if (slot.already) summary_.already += slot.extent.length;
-          if (window == nullptr || Passed(slot.extent)) return {};
-          if (full_ && !options_.zeroed) {
-            if (Status s = window->AddGap(slot.extent.offset); !s) return s;
-          }
-          return window->Add(slot);
-        });
+    return pipeline.Run([&](ExtentSlot& slot) { return reader.Next(&slot.extent, &slot.record); },
+                        [&](ExtentSlot& slot) { return Work(work, slot); },
+                        [&](ExtentSlot& slot) -> Status {
+                          done = full_
+                                     ? slot.extent.offset + slot.extent.length - reader.head().begin
+                                     : done + slot.extent.length;
+                          if (options_.progress)
+                            options_.progress(what, done, reader.head().expected);
+                          if (slot.already) summary_.already += slot.extent.length;
+                          if (window == nullptr || Passed(slot.extent)) return {};
+                          if (full_ && !options_.zeroed) {
+                            if (Status s = window->AddGap(slot.extent.offset); !s) return s;
+                          }
+                          return window->Add(slot);
+                        });
   }
 
   // Whether the extent lies below what had been acknowledged when this receive began.
@@ -212,7 +213,8 @@ class Receiver {
       if (slot.already) return {};
       // Between position and limit an interrupted write may have left anything; what
       // needs the base there was in the redo file, and is the target's by now.
-      const bool may_be_torn = slot.extent.offset < torn_ && slot.extent.kind != Extent::Kind::kDiff;
+      const bool may_be_torn =
+          slot.extent.offset < torn_ && slot.extent.kind != Extent::Kind::kDiff;
       if (!slot.is_base && !may_be_torn) return work.NotTheBase(slot.extent, device_);
     }
     return work.Decode(slot);
@@ -244,8 +246,8 @@ class Receiver {
 
 }  // namespace
 
-Result<ReceiveSummary> ReceiveDelta(ByteSource& delta, const ContentDevice& device,
-                                    ReceiveLog& log, const ReceiveOptions& options) {
+Result<ReceiveSummary> ReceiveDelta(ByteSource& delta, const ContentDevice& device, ReceiveLog& log,
+                                    const ReceiveOptions& options) {
   return Receiver(delta, device, log, options).Run();
 }
 

@@ -19,9 +19,9 @@
 namespace ddsnap::repl {
 
 struct ReceiveOptions {
-  unsigned threads = 0;  // 0: as many as suit the machine
-  Progress progress;     // may be empty
-  bool zeroed = false;   // the device holds nothing but zeroes: gaps need no writing
+  unsigned threads = 0;              // 0: as many as suit the machine
+  Progress progress;                 // may be empty
+  bool zeroed = false;               // the device holds nothing but zeroes: gaps need no writing
   uint64_t window_bytes = 16 << 20;  // of contents, at least kMaxExtent
   uint64_t window_ns = 1'000'000'000;
   // Called before the first write to a device that is at no partial state: makes sure that

@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxState = 1 << 16;   // bytes
+constexpr size_t kMaxState = 1 << 16;  // bytes
 constexpr size_t kMaxRedo = 256 << 20;
 constexpr char kTokenName[] = "ddresume1";
 

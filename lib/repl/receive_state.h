@@ -28,8 +28,8 @@ struct ReceiveState {
   std::string device;     // its name, for people
   uint64_t size = 0;      // of the device, in bytes
   StreamHead what;
-  uint64_t position = 0;  // below it the target's content is durable
-  uint64_t limit = 0;     // at or above it nothing has been written
+  uint64_t position = 0;        // below it the target's content is durable
+  uint64_t limit = 0;           // at or above it nothing has been written
   std::optional<Written> last;  // extent below the position
   std::optional<Tag> before;    // downstream snapshot of what the device was
   std::optional<Tag> after;     // that of the target, about to be made
@@ -57,8 +57,8 @@ struct ResumeToken {
 // EINVAL for anything else.
 [[nodiscard]] Result<ResumeToken> ParseToken(const std::string& text);
 
-// Where a receiver keeps its state.  What Save and SaveRedo were given is durable, whole, when they return;
-// a crash before leaves what was there.
+// Where a receiver keeps its state.  What Save and SaveRedo were given is durable, whole, when they
+// return; a crash before leaves what was there.
 class ReceiveLog {
  public:
   virtual ~ReceiveLog() = default;

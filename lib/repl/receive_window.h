@@ -63,10 +63,10 @@ class ReceiveWindow {
   std::vector<Item> items_;
   const size_t most_;    // bytes of buffer_
   AlignedBytes buffer_;  // grows as it is needed
-  size_t used_ = 0;  // of buffer_
+  size_t used_ = 0;      // of buffer_
   uint64_t zeroes_ = 0;  // bytes of gaps
-  uint64_t end_;     // of what was taken
-  bool begun_;       // the log knows of this receive
+  uint64_t end_;         // of what was taken
+  bool begun_;           // the log knows of this receive
   bool broken_ = false;
   Clock::time_point opened_;  // when the first item came
 };

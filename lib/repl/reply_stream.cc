@@ -38,7 +38,8 @@ Status ReplyWriter::PutFail(const Error& error) {
   return records_.Put(kFailRecord, body);
 }
 
-ReplyReader::ReplyReader(ByteSource& source) : records_(source, kReplyMagic, "reply of a receiver") {}
+ReplyReader::ReplyReader(ByteSource& source)
+    : records_(source, kReplyMagic, "reply of a receiver") {}
 
 Result<Reply> ReplyReader::Next() {
   static constexpr std::array kFirst = {kStatusRecord, kFailRecord};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // Any bytes as a stream that is received: on a device in memory, cut off where the input says, and
-// received again from its beginning.  The first byte as of fuzz_delta.  Also any bytes as a state, a
-// token, replies, and an RBD diff.
+// received again from its beginning.  The first byte as of fuzz_delta.  Also any bytes as a state,
+// a token, replies, and an RBD diff.
 #include "lib/fault_content.h"
 #include "record_repair.h"
 #include "repl/rbd_diff.h"
@@ -64,7 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Receive(bytes, device, log);
   const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (auto state = ParseState(text); state && !ParseState(FormatState(*state))) std::abort();
-  if (auto token = ParseToken(text); token && *ParseToken(FormatToken(*token)) != *token) std::abort();
+  if (auto token = ParseToken(text); token && *ParseToken(FormatToken(*token)) != *token)
+    std::abort();
   ReadReplies(bytes);
   ReadRbd(bytes);
   return 0;

@@ -39,13 +39,15 @@ class FaultContent : public repl::ContentDevice {
 
   Status Read(uint64_t offset, std::span<std::byte> out) const override {
     const std::lock_guard lock(mutex_);
-    if (offset > cached_.size() || out.size() > cached_.size() - offset) return Fail(EIO, "past the end");
+    if (offset > cached_.size() || out.size() > cached_.size() - offset)
+      return Fail(EIO, "past the end");
     std::copy_n(cached_.begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
     return {};
   }
   Status Write(uint64_t offset, std::span<const std::byte> data) const override {
     const std::lock_guard lock(mutex_);
-    if (offset > cached_.size() || data.size() > cached_.size() - offset) return Fail(EIO, "past the end");
+    if (offset > cached_.size() || data.size() > cached_.size() - offset)
+      return Fail(EIO, "past the end");
     const bool alive = power_.Spend();
     size_t size = data.size();
     if (!alive) size = power_.left == 0 && !dead_ ? power_.random() % (size + 1) : 0;

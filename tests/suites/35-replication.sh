@@ -189,7 +189,7 @@ for i in 1 2; do
 	from=s$((i - 1))
 	"$ddsnap" delta export --format rbd --from-snap $from --to-snap s$i delta$i $base >x$i || fail "export $i"
 done
-rbd merge-diff x1 x2 merged || fail "rbd merge-diff"
+rbd --no-progress merge-diff x1 x2 merged || fail "rbd merge-diff"
 cp one copy
 python3 "$rbd" apply merged copy
 cmp copy three || fail "what rbd merged is not the target"

@@ -75,8 +75,8 @@ void Arrive(std::span<const std::byte> stream, Bytes device, FaultLog& log, cons
                 summary ? "" : summary.error().text.c_str());
   Bytes now(content.size());
   CK_OK(content.Read(0, now));
-  ck_assert_msg(std::ranges::equal(std::span(now).first(target.size()), target), "%s %llu: other content", what,
-                static_cast<unsigned long long>(n));
+  ck_assert_msg(std::ranges::equal(std::span(now).first(target.size()), target),
+                "%s %llu: other content", what, static_cast<unsigned long long>(n));
   auto state = log.Load();
   CK_OK(state);
   ck_assert(*state && (*state)->complete && (*state)->position == target.size());
@@ -119,9 +119,11 @@ Bytes ContentOf(const ContentDevice& device) {
   return out;
 }
 
-constexpr std::pair<Mode, bool> kWays[] = {
-    {Mode::kRaw, false}, {Mode::kDiff, false}, {Mode::kBest, false}, {Mode::kBest, true},
-    {Mode::kRaw, true}};
+constexpr std::pair<Mode, bool> kWays[] = {{Mode::kRaw, false},
+                                           {Mode::kDiff, false},
+                                           {Mode::kBest, false},
+                                           {Mode::kBest, true},
+                                           {Mode::kRaw, true}};
 
 }  // namespace
 
@@ -147,14 +149,16 @@ START_TEST(a_stream_cut_at_every_byte_goes_on) {
       Power power;
       FaultLog log(power);
       FaultContent device(full ? Bytes(kSize, std::byte{0xee}) : way.base, power);
-      auto summary = Receive(std::span(stream).first(n), device, log, false, n % 2 == 0 ? 0 : 1'000'000'000'000);
+      auto summary = Receive(std::span(stream).first(n), device, log, false,
+                             n % 2 == 0 ? 0 : 1'000'000'000'000);
       ck_assert(!summary);
       ck_assert_int_eq(summary.error().code, EBADMSG);
       const Bytes now = ContentOf(device);
       CheckWhole(way, now, log, full);
       Arrive(stream, now, log, way.target, "cut at", n);
       // Every byte of the heads and bodies, and some of long payloads.
-      const bool near = std::ranges::any_of(records, [n](const Cut& r) { return n + 4 > r.begin && n < r.begin + 140; });
+      const bool near = std::ranges::any_of(
+          records, [n](const Cut& r) { return n + 4 > r.begin && n < r.begin + 140; });
       n += near ? 1 : 211;
     }
   }
@@ -247,19 +251,23 @@ static void Stop(bool kill) {
           power.left = stop == 0 ? n : random() % 12;
           log.Use(power);
           FaultContent content(device, power);
-          auto summary = Receive(again, content, log, variant % 2 == 1, variant < 4 ? 0 : 1'000'000'000'000);
+          auto summary =
+              Receive(again, content, log, variant % 2 == 1, variant < 4 ? 0 : 1'000'000'000'000);
           if (stop == 0) ended = summary.has_value();
           if (summary) break;
-          ck_assert_msg(summary.error().text.find("power") != std::string::npos, "n %llu variant %u: %s",
-                        static_cast<unsigned long long>(n), variant, summary.error().text.c_str());
+          ck_assert_msg(summary.error().text.find("power") != std::string::npos,
+                        "n %llu variant %u: %s", static_cast<unsigned long long>(n), variant,
+                        summary.error().text.c_str());
           device = content.After();
           const auto state = log.Load();
           if (*state && (*state)->complete) break;  // saved, though the answer was lost
           // Resumed with a token, in another mode.
           if (*state && variant % 3 == 2) {
             const auto token = TokenOf(**state);
-            again = way.Make(full ? mode : random() % 2 == 0 ? Mode::kDiff : Mode::kRaw, full,
-                             token.position, token.limit);
+            again = way.Make(full                ? mode
+                             : random() % 2 == 0 ? Mode::kDiff
+                                                 : Mode::kRaw,
+                             full, token.position, token.limit);
           }
         }
         const auto state = log.Load();
@@ -376,7 +384,8 @@ START_TEST(snapshots_are_made_around_a_receive) {
   };
   options.acknowledged = [&](uint64_t position) -> Status {
     const Bytes now = ContentOf(device);
-    ck_assert(std::equal(now.begin(), now.begin() + static_cast<ptrdiff_t>(position), way.target.begin()));
+    ck_assert(std::equal(now.begin(), now.begin() + static_cast<ptrdiff_t>(position),
+                         way.target.begin()));
     story += "a";
     return {};
   };
