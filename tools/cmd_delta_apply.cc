@@ -23,7 +23,7 @@ Result<int> Run(const Options& options) {
   if (!source) return Pass(source);
   auto device = repl::ContentDevice::OpenToChange(options.device);
   if (!device) return Pass(device);
-  ProgressLine line;
+  ProgressLine line(options.json);
   repl::ApplyOptions apply;
   apply.progress = [&line](const char* what, uint64_t done, uint64_t total) {
     line.Show(what, done, total);

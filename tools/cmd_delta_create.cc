@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "commands.h"
 #include "control_verb.h"
+#include "delta_options.h"
 #include "progress.h"
 #include "repl/create_delta.h"
 
@@ -16,10 +16,7 @@ namespace ddsnap {
 namespace {
 
 struct Options {
-  bool raw = false;
-  bool diff = false;
-  bool best = false;
-  int level = 0;
+  ModeOptions mode;
   std::string changelist;
   std::string delta;
   std::string from;
@@ -63,8 +60,7 @@ void Print(const Options& options, const repl::CreateSummary& summary) {
   }
   if (options.delta == "-") return;  // standard output is the delta
   std::printf("%s: %s of content in %llu extents, %s stored\n", options.delta.c_str(),
-              FormatSize(summary.bytes).c_str(),
-              static_cast<unsigned long long>(summary.extents),
+              FormatSize(summary.bytes).c_str(), static_cast<unsigned long long>(summary.extents),
               FormatSize(summary.payload).c_str());
 }
 
@@ -79,13 +75,8 @@ Result<int> Run(Options options) {
   auto sink = repl::FileSink::Create(options.delta);
   if (!sink) return Pass(sink);
 
-  ProgressLine line;
-  repl::CreateOptions create;
-  create.mode = options.raw ? repl::Mode::kRaw : options.diff ? repl::Mode::kDiff : repl::Mode::kBest;
-  create.level = options.level;
-  create.now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                      std::chrono::system_clock::now().time_since_epoch())
-                      .count();
+  ProgressLine line(options.json);
+  repl::CreateOptions create = options.mode.ToCreate();
   create.progress = [&line](const char* what, uint64_t done, uint64_t total) {
     line.Show(what, done, total);
   };
@@ -101,20 +92,12 @@ Result<int> Run(Options options) {
 
 Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
-  Argument raw = args.AddFlag("-r,--raw", &options->raw, "contents as they are");
-  Argument diff = args.AddFlag("-x,--diff", &options->diff, "differences against the base");
-  Argument best = args.AddFlag("-b,--best", &options->best, "the smallest, extent by extent (default)");
-  raw.Excludes(diff).Excludes(best);
-  diff.Excludes(best);
-  args.Add("-z,--compress", &options->level,
-                 "zstd level, 1 to 19; with -r the default is not to compress")
-      .InRange(0, 19)
-      .TypeName("LEVEL");
+  AddMode(args, &options->mode);
   args.Add("CHANGELIST", &options->changelist, "from ddsnap delta changelist").Required();
   args.Add("DELTA", &options->delta, "file to write, or - for standard output").Required();
   args.Add("FROMDEV", &options->from,
-                 "device of the first snapshot; or, alone, STEM of both devices' names: STEM<TAG> "
-                 "or STEM(TAG)")
+           "device of the first snapshot; or, alone, STEM of both devices' names: STEM<TAG> "
+           "or STEM(TAG)")
       .Required();
   args.Add("TODEV", &options->to, "device of the second snapshot");
   AddJson(args, &options->json);

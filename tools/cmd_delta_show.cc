@@ -83,7 +83,8 @@ Status ShowChangelist(repl::ByteSource& source, const Options& options) {
     if (options.print_json) {
       out["list"].push_back({{"chunk", (*range)->chunk}, {"count", (*range)->count}});
     } else {
-      std::printf("range        chunk %llu, %llu\n", static_cast<unsigned long long>((*range)->chunk),
+      std::printf("range        chunk %llu, %llu\n",
+                  static_cast<unsigned long long>((*range)->chunk),
                   static_cast<unsigned long long>((*range)->count));
     }
   }
@@ -138,10 +139,9 @@ void ShowTotals(const std::array<KindTotals, 4>& totals, const Options& options,
               static_cast<unsigned long long>(all.extents), FormatSize(all.payload).c_str());
   for (size_t i = 0; i < totals.size(); ++i) {
     if (totals[i].extents == 0) continue;
-    std::printf("  %-10s %s in %llu extents, %s stored\n", kKinds[i],
-                FormatSize(totals[i].bytes).c_str(),
-                static_cast<unsigned long long>(totals[i].extents),
-                FormatSize(totals[i].payload).c_str());
+    std::printf(
+        "  %-10s %s in %llu extents, %s stored\n", kKinds[i], FormatSize(totals[i].bytes).c_str(),
+        static_cast<unsigned long long>(totals[i].extents), FormatSize(totals[i].payload).c_str());
   }
 }
 

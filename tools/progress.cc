@@ -4,34 +4,42 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "cli/options.h"
 
 namespace ddsnap {
 
-ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
+ProgressLine::ProgressLine(bool json) : json_(json), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressLine::Show(const char* what, uint64_t done, uint64_t total) {
-  if (!terminal_) return;
+  if (!terminal_ && !json_) return;
   const auto now = Clock::now();
   if (what_ != what) {
     what_ = what;
     begun_ = now;
     shown_ = now - std::chrono::seconds(1);
   }
-  if (now - shown_ < std::chrono::milliseconds(200) && done != total) return;
+  if (now - shown_ < std::chrono::milliseconds(json_ ? 1000 : 200) && done != total) return;
   shown_ = now;
+  const double seconds = std::chrono::duration<double>(now - begun_).count();
+  if (json_) return ShowJson(done, total, seconds);
   std::string line = what_ + ": " + FormatSize(done);
   if (total > 0) {
     const int percent = static_cast<int>(100.0 * static_cast<double>(done) / static_cast<double>(total));
     line += " of " + FormatSize(total) + " (" + std::to_string(percent) + "%)";
   }
-  const double seconds = std::chrono::duration<double>(now - begun_).count();
   if (seconds > 0.5) {
     line += ", " + FormatSize(static_cast<uint64_t>(static_cast<double>(done) / seconds)) + "/s";
   }
   std::fprintf(stderr, "\r%s\033[K", line.c_str());
   visible_ = true;
+}
+
+void ProgressLine::ShowJson(uint64_t done, uint64_t total, double seconds) {
+  nlohmann::json line = {{"progress", what_}, {"done", done}, {"seconds", seconds}};
+  if (total > 0) line["total"] = total;
+  std::fprintf(stderr, "%s\n", line.dump().c_str());
 }
 
 void ProgressLine::Clear() {

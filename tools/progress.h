@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Progress of long work on standard error, when that is a terminal.
+// Progress of long work on standard error: a line that changes, when that is a terminal, or JSON,
+// one object a line and second, when it is asked for.
 #ifndef DDSNAP_TOOLS_PROGRESS_H_
 #define DDSNAP_TOOLS_PROGRESS_H_
 
@@ -11,7 +12,7 @@ namespace ddsnap {
 
 class ProgressLine {
  public:
-  ProgressLine();
+  explicit ProgressLine(bool json = false);
   ~ProgressLine() { Clear(); }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
@@ -24,6 +25,9 @@ class ProgressLine {
 
  private:
   using Clock = std::chrono::steady_clock;
+  void ShowJson(uint64_t done, uint64_t total, double seconds);
+
+  const bool json_;
   const bool terminal_;
   std::string what_;
   Clock::time_point begun_;

@@ -21,6 +21,11 @@ Argument& Argument::InRange(int least, int most) {
   return *this;
 }
 
+Argument& Argument::OneOf(const std::vector<std::string>& words) {
+  option_->check(CLI::IsMember(words));
+  return *this;
+}
+
 Argument& Argument::Count(int least, int most) {
   option_->expected(least, most);
   return *this;

@@ -31,6 +31,7 @@ class Argument {
   Argument& Required();
   Argument& Excludes(const Argument& other);
   Argument& InRange(int least, int most);
+  Argument& OneOf(const std::vector<std::string>& words);
   // How many values a list takes.
   Argument& Count(int least, int most);
   // What the help calls its value.

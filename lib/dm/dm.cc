@@ -201,4 +201,13 @@ Status RemoveDevice(const std::string& name) {
   return RunAndSettle(task.get(), name + ": remove");
 }
 
+Status RemoveWhenUnused(const std::string& name) {
+  if (Status s = CheckControl(); !s) return s;
+  Task task = NewTask(DM_DEVICE_REMOVE);
+  if (!task || !dm_task_set_name(task.get(), name.c_str()) || !dm_task_deferred_remove(task.get())) {
+    return FailErrno(ENOMEM, name);
+  }
+  return RunAndSettle(task.get(), name + ": remove later");
+}
+
 }  // namespace ddsnap::dm

@@ -67,6 +67,10 @@ struct NewDevice {
 // has it open, after trying for some seconds: udev itself may have it.
 [[nodiscard]] Status RemoveDevice(const std::string& name);
 
+// Has the kernel remove it when the last who has it open closes it, whoever
+// that is and however it ends; at once if nobody has.
+[[nodiscard]] Status RemoveWhenUnused(const std::string& name);
+
 }  // namespace ddsnap::dm
 
 #endif  // DDSNAP_DM_DM_H_

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <new>
+#include <span>
 #include <vector>
 
 namespace ddsnap::repl {
@@ -29,6 +30,13 @@ struct DirectAllocator {
 
 // Begins on a multiple of kDirectAlignment.
 using AlignedBytes = std::vector<std::byte, DirectAllocator<std::byte>>;
+
+// The first `size` bytes of a buffer that grows when it is too small: few
+// extents are as long as they may be.
+[[nodiscard]] inline std::span<std::byte> Room(AlignedBytes& buffer, size_t size) {
+  if (buffer.size() < size) buffer = AlignedBytes(size);
+  return std::span(buffer).first(size);
+}
 
 }  // namespace ddsnap::repl
 

@@ -35,6 +35,12 @@ struct ApplySummary {
 [[nodiscard]] Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
                                               const ApplyOptions& options);
 
+// Reads a delta to its end and writes nothing.  With a device: it must hold the
+// base or the target in every extent; without: differences are not decoded.
+// Errors as of ApplyDelta.
+[[nodiscard]] Result<ApplySummary> VerifyDelta(ByteSource& delta, const ContentDevice* device,
+                                               const ApplyOptions& options);
+
 }  // namespace ddsnap::repl
 
 #endif  // DDSNAP_REPL_APPLY_DELTA_H_

@@ -25,6 +25,16 @@ std::string FolderOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+Status WriteAll(int fd, std::span<const std::byte> data, const std::string& name) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return FailErrno(errno, name);
+    data = data.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
@@ -125,13 +135,8 @@ Status FileSink::Write(std::span<const std::byte> data) {
 }
 
 Status FileSink::WriteOut(std::span<const std::byte> data) {
-  while (!data.empty()) {
-    const ssize_t n = ::write(fd_.get(), data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return FailErrno(errno, name_);
-    data = data.subspan(static_cast<size_t>(n));
-    written_ += static_cast<uint64_t>(n);
-  }
+  if (Status s = WriteAll(fd_.get(), data, name_); !s) return s;
+  written_ += data.size();
   if (replace_ && written_ - pushed_ >= kPush) {
     // Only a hint: the result that counts is fsync's.
     (void)::sync_file_range(fd_.get(), static_cast<off_t>(pushed_),
@@ -165,6 +170,35 @@ Status FileSink::Commit() {
   const Fd folder(::open(FolderOf(name_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::fsync(folder.get()) != 0) return FailErrno(errno, FolderOf(name_));
   return {};
+}
+
+Status FdSink::Write(std::span<const std::byte> data) { return WriteAll(fd_.get(), data, name_); }
+
+Result<std::unique_ptr<ScratchFile>> ScratchFile::Create(const std::string& name) {
+  const char* folder = std::getenv("TMPDIR");
+  std::string path = std::string(folder != nullptr ? folder : "/var/tmp") + "/ddsnap-XXXXXX";
+  Fd fd(::mkostemp(path.data(), O_CLOEXEC));
+  if (!fd) return FailErrno(errno, path);
+  (void)::unlink(path.c_str());
+  return std::unique_ptr<ScratchFile>(new ScratchFile(std::move(fd), name));
+}
+
+Status ScratchFile::Write(std::span<const std::byte> data) {
+  buffer_.insert(buffer_.end(), data.begin(), data.end());
+  if (buffer_.size() < kBuffer) return {};
+  Status s = WriteAll(fd_.get(), buffer_, name_);
+  buffer_.clear();
+  return s;
+}
+
+Result<std::unique_ptr<FileSource>> ScratchFile::Read() {
+  if (Status s = WriteAll(fd_.get(), buffer_, name_); !s) return Pass(s);
+  buffer_.clear();
+  // The two share their place in the file.
+  if (::lseek(fd_.get(), 0, SEEK_SET) != 0) return FailErrno(errno, name_);
+  Fd again(::dup(fd_.get()));
+  if (!again) return FailErrno(errno, name_);
+  return std::make_unique<FileSource>(std::move(again), name_);
 }
 
 Result<size_t> MemorySource::Read(std::span<std::byte> out) {

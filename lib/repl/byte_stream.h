@@ -85,6 +85,35 @@ class FileSink : public ByteSink {
   uint64_t pushed_ = 0;  // of `written_`: the kernel was told to start on it
 };
 
+// An open descriptor, written to at once: a pipe, a socket.
+class FdSink : public ByteSink {
+ public:
+  FdSink(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  [[nodiscard]] Status Write(std::span<const std::byte> data) override;
+  [[nodiscard]] const std::string& name() const override { return name_; }
+
+ private:
+  Fd fd_;
+  std::string name_;
+};
+
+// A file without a name, to be written and then read as often as needed.
+class ScratchFile : public ByteSink {
+ public:
+  // In $TMPDIR or /var/tmp.
+  [[nodiscard]] static Result<std::unique_ptr<ScratchFile>> Create(const std::string& name);
+  [[nodiscard]] Status Write(std::span<const std::byte> data) override;
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  // What was written, from its beginning; one reader at a time.
+  [[nodiscard]] Result<std::unique_ptr<FileSource>> Read();
+
+ private:
+  ScratchFile(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  Fd fd_;
+  std::string name_;
+  std::vector<std::byte> buffer_;
+};
+
 class MemorySource : public ByteSource {
  public:
   explicit MemorySource(std::span<const std::byte> data, bool rewindable = true)

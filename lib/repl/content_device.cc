@@ -3,17 +3,24 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 
+#include "base/fd.h"
 #include "repl/aligned_bytes.h"
+#include "repl/format.h"
 
 namespace ddsnap::repl {
 namespace {
+
+constexpr uint64_t kZeroPiece = 256 << 20;
 
 // The loop device that serves the file, or an empty string.
 std::string LoopDeviceOf(const struct stat& file) {
@@ -26,8 +33,8 @@ std::string LoopDeviceOf(const struct stat& file) {
     std::ifstream backing("/sys/block/" + device + "/loop/backing_file");
     std::string path;
     struct stat st;
-    if (std::getline(backing, path) && ::stat(path.c_str(), &st) == 0 &&
-        st.st_dev == file.st_dev && st.st_ino == file.st_ino) {
+    if (std::getline(backing, path) && ::stat(path.c_str(), &st) == 0 && st.st_dev == file.st_dev &&
+        st.st_ino == file.st_ino) {
       found = "/dev/" + device;
     }
   }
@@ -35,24 +42,37 @@ std::string LoopDeviceOf(const struct stat& file) {
   return found;
 }
 
-}  // namespace
+class FileContent : public ContentDevice {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> Open(const std::string& path,
+                                                                   bool change);
+  [[nodiscard]] Status Read(uint64_t offset, std::span<std::byte> out) const override;
+  [[nodiscard]] Status Write(uint64_t offset, std::span<const std::byte> data) const override;
+  [[nodiscard]] Status Zero(uint64_t offset, uint64_t length) const override;
+  [[nodiscard]] Status Flush() const override;
+  [[nodiscard]] uint64_t NextData(uint64_t offset) const override;
+  [[nodiscard]] uint64_t size() const override { return size_; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
 
-Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToRead(const std::string& path) {
-  return Open(path, false);
-}
+ private:
+  [[nodiscard]] int FdFor(uint64_t offset, const std::byte* data, size_t size) const;
 
-Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToChange(const std::string& path) {
-  return Open(path, true);
-}
+  std::string name_;
+  uint64_t size_ = 0;
+  bool block_ = false;
+  Fd cached_;  // through the page cache: for what is not aligned
+  Fd direct_;  // O_DIRECT; none where the file system has no such thing
+};
 
-Result<std::unique_ptr<ContentDevice>> ContentDevice::Open(const std::string& path, bool change) {
+Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path, bool change) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) return FailErrno(errno, path);
   const bool block = S_ISBLK(st.st_mode);
   if (!block && !S_ISREG(st.st_mode)) {
     return Fail(ENOTBLK, path + ": neither a block device nor a file");
   }
-  std::unique_ptr<ContentDevice> device(new ContentDevice);
+  auto device = std::make_unique<FileContent>();
+  device->block_ = block;
   device->name_ = path;
   const int flags = (change ? O_RDWR : O_RDONLY) | O_CLOEXEC;
   // O_EXCL without O_CREAT has a meaning for block devices only: nobody else
@@ -60,8 +80,9 @@ Result<std::unique_ptr<ContentDevice>> ContentDevice::Open(const std::string& pa
   device->cached_.Reset(::open(path.c_str(), flags | (change && block ? O_EXCL : 0)));
   if (!device->cached_) {
     if (errno != EBUSY) return FailErrno(errno, path);
-    return Fail(EBUSY, path + ": in use: it is mounted, or part of another device, or another "
-                              "program holds it");
+    return Fail(EBUSY, path +
+                           ": in use: it is mounted, or part of another device, or another "
+                           "program holds it");
   }
   const int fd = device->cached_.get();
   if (change && !block) {
@@ -82,13 +103,12 @@ Result<std::unique_ptr<ContentDevice>> ContentDevice::Open(const std::string& pa
   return device;
 }
 
-int ContentDevice::FdFor(uint64_t offset, const std::byte* data, size_t size) const {
-  const bool aligned =
-      (offset | size | reinterpret_cast<uintptr_t>(data)) % kDirectAlignment == 0;
+int FileContent::FdFor(uint64_t offset, const std::byte* data, size_t size) const {
+  const bool aligned = (offset | size | reinterpret_cast<uintptr_t>(data)) % kDirectAlignment == 0;
   return direct_ && aligned ? direct_.get() : cached_.get();
 }
 
-Status ContentDevice::Read(uint64_t offset, std::span<std::byte> out) const {
+Status FileContent::Read(uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const int fd = FdFor(offset, out.data(), out.size());
     const ssize_t n = ::pread(fd, out.data(), out.size(), static_cast<off_t>(offset));
@@ -101,7 +121,7 @@ Status ContentDevice::Read(uint64_t offset, std::span<std::byte> out) const {
   return {};
 }
 
-Status ContentDevice::Write(uint64_t offset, std::span<const std::byte> data) const {
+Status FileContent::Write(uint64_t offset, std::span<const std::byte> data) const {
   while (!data.empty()) {
     const int fd = FdFor(offset, data.data(), data.size());
     const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
@@ -113,9 +133,50 @@ Status ContentDevice::Write(uint64_t offset, std::span<const std::byte> data) co
   return {};
 }
 
-Status ContentDevice::Flush() const {
+Status FileContent::Flush() const {
   if (::fsync(cached_.get()) != 0) return FailErrno(errno, name_ + ": flush");
   return {};
+}
+
+Status FileContent::Zero(uint64_t offset, uint64_t length) const {
+  if (block_ && (offset | length) % kDirectAlignment == 0) {
+    // In pieces: a long one cannot be interrupted.
+    while (length > 0) {
+      uint64_t range[2] = {offset, std::min(length, kZeroPiece)};
+      if (::ioctl(cached_.get(), BLKZEROOUT, range) != 0) break;
+      offset += range[1];
+      length -= range[1];
+    }
+  } else if (!block_ && length > 0 &&
+             ::fallocate(cached_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                         static_cast<off_t>(offset), static_cast<off_t>(length)) == 0) {
+    return {};
+  }
+  static const AlignedBytes zeroes(kMaxExtent);
+  while (length > 0) {
+    const size_t n = static_cast<size_t>(std::min<uint64_t>(length, zeroes.size()));
+    if (Status s = Write(offset, std::span(zeroes).first(n)); !s) return s;
+    offset += n;
+    length -= n;
+  }
+  return {};
+}
+
+uint64_t FileContent::NextData(uint64_t offset) const {
+  if (block_ || offset >= size_) return std::min(offset, size_);
+  const off_t at = ::lseek(cached_.get(), static_cast<off_t>(offset), SEEK_DATA);
+  if (at >= 0) return std::min(static_cast<uint64_t>(at), size_);
+  return errno == ENXIO ? size_ : offset;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToRead(const std::string& path) {
+  return FileContent::Open(path, false);
+}
+
+Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToChange(const std::string& path) {
+  return FileContent::Open(path, true);
 }
 
 }  // namespace ddsnap::repl

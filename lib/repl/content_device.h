@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 
-#include "base/fd.h"
 #include "base/status.h"
 
 namespace ddsnap::repl {
@@ -27,24 +26,23 @@ class ContentDevice {
   [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> OpenToChange(
       const std::string& path);
 
-  [[nodiscard]] Status Read(uint64_t offset, std::span<std::byte> out) const;
-  [[nodiscard]] Status Write(uint64_t offset, std::span<const std::byte> data) const;
-  // Makes all completed writes durable.
-  [[nodiscard]] Status Flush() const;
-
-  [[nodiscard]] uint64_t size() const { return size_; }  // when it was opened
-  [[nodiscard]] const std::string& name() const { return name_; }
-
- private:
   ContentDevice() = default;
-  [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> Open(const std::string& path,
-                                                                   bool change);
-  [[nodiscard]] int FdFor(uint64_t offset, const std::byte* data, size_t size) const;
+  ContentDevice(const ContentDevice&) = delete;
+  ContentDevice& operator=(const ContentDevice&) = delete;
+  virtual ~ContentDevice() = default;
 
-  std::string name_;
-  uint64_t size_ = 0;
-  Fd cached_;  // through the page cache: for what is not aligned
-  Fd direct_;  // O_DIRECT; none where the file system has no such thing
+  [[nodiscard]] virtual Status Read(uint64_t offset, std::span<std::byte> out) const = 0;
+  [[nodiscard]] virtual Status Write(uint64_t offset, std::span<const std::byte> data) const = 0;
+  // Makes all of it read as zeroes, by the device's own means where it has such.
+  [[nodiscard]] virtual Status Zero(uint64_t offset, uint64_t length) const = 0;
+  // Makes all completed writes durable.
+  [[nodiscard]] virtual Status Flush() const = 0;
+  // The first byte from `offset` on that is not known to be zero, or size().
+  // One thread at a time.
+  [[nodiscard]] virtual uint64_t NextData(uint64_t offset) const = 0;
+
+  [[nodiscard]] virtual uint64_t size() const = 0;  // when it was opened
+  [[nodiscard]] virtual const std::string& name() const = 0;
 };
 
 }  // namespace ddsnap::repl

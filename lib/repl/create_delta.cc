@@ -3,115 +3,155 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 
 #include "repl/aligned_bytes.h"
+#include "repl/delta_stream.h"
 #include "repl/ordered_work.h"
 
 namespace ddsnap::repl {
 namespace {
 
-// An item of the pipeline, with room for one extent.
+// Below this, what is unchanged or zero costs less inside a compressed extent
+// than as a gap or an extent of its own.
+constexpr uint32_t kMinGap = 32 << 10;
+
+// One extent of the delta, cut from what a slot has read.
+struct Part {
+  Extent extent;
+  std::span<const std::byte> raw;  // of the slot's target: the payload, if it is not compressed
+  size_t payload = 0;              // bytes of the slot's `payloads`, if it is
+};
+
+// An item of the pipeline, with room for one extent of the plan.
 struct CreateSlot {
   Extent extent;
-  AlignedBytes base = AlignedBytes(kMaxExtent);
-  AlignedBytes target = AlignedBytes(kMaxExtent);
+  AlignedBytes base;
+  AlignedBytes target;
   std::optional<ExtentEncoder> encoder;
-  std::span<const std::byte> payload;
-  bool unchanged = false;
+  std::vector<Part> parts;
+  std::vector<std::byte> payloads;
 };
 
 Status CheckSize(const ContentDevice& device, const SnapshotId& id) {
   if (device.size() >= id.size) return {};
   return Fail(EINVAL, device.name() + ": has " + std::to_string(device.size()) + " bytes, but " +
-                          Describe(id) + " of the changelist has " + std::to_string(id.size));
+                          Describe(id) + " has " + std::to_string(id.size));
 }
 
-Status ReadAndEncode(const ContentDevice& from, const ContentDevice& to,
-                     const CreateOptions& options, CreateSlot& slot) {
-  const Extent& extent = slot.extent;
-  const auto base = std::span(slot.base).first(extent.base_length);
-  const auto target = std::span(slot.target).first(extent.length);
-  if (Status s = from.Read(extent.offset, base); !s) return s;
-  if (Status s = to.Read(extent.offset, target); !s) return s;
-  slot.unchanged = base.size() == target.size() &&
-                   std::memcmp(base.data(), target.data(), base.size()) == 0;
-  if (slot.unchanged) return {};
-  if (!slot.encoder) slot.encoder.emplace(options.mode, options.level);
-  auto payload = slot.encoder->Encode(&slot.extent, base, target);
-  if (!payload) return Pass(payload);
-  slot.payload = *payload;
-  return {};
+// Makes a delta of a plan: reading, encoding and writing overlap.
+class Creation {
+ public:
+  // `from` null: there is no base.
+  Creation(const DeltaHead& head, const ContentDevice* from, const ContentDevice& to,
+           const CreateOptions& options)
+      : head_(head), from_(from), to_(to), options_(options) {
+    const bool raw = options.mode == Mode::kRaw && options.level == 0;
+    min_gap_ = raw ? 0 : kMinGap;
+  }
+
+  [[nodiscard]] Result<CreateSummary> Run(ContentPlan& plan, ByteSink& out) {
+    DeltaWriter writer(out, head_);
+    if (Status s = writer.Begin(); !s) return Pass(s);
+    OrderedWork<CreateSlot> pipeline(options_.threads != 0 ? options_.threads : DefaultThreads());
+    Status status = pipeline.Run([&](CreateSlot& slot) { return plan.Next(&slot.extent); },
+                                 [&](CreateSlot& slot) { return Fill(slot); },
+                                 [&](CreateSlot& slot) { return Write(slot, writer); });
+    if (!status) return Pass(status);
+    if (Status s = writer.Finish(); !s) return Pass(s);
+    return summary_;
+  }
+
+ private:
+  [[nodiscard]] Status Fill(CreateSlot& slot) const {
+    const Extent& extent = slot.extent;
+    const auto base = Room(slot.base, extent.base_length);
+    const auto target = Room(slot.target, extent.length);
+    if (from_ != nullptr) {
+      if (Status s = from_->Read(extent.offset, base); !s) return s;
+    }
+    if (Status s = to_.Read(extent.offset, target); !s) return s;
+    slot.parts.clear();
+    slot.payloads.clear();
+    const uint32_t chunk_size = head_.common.chunk_size;
+    for (const auto& run : SplitRuns(base, target, chunk_size, from_ == nullptr, min_gap_)) {
+      if (run.kind == ContentRun::Kind::kSame) continue;
+      const auto old_part = base.subspan(std::min<size_t>(run.offset, base.size()),
+                                         Clip(run.offset, run.length, base.size()));
+      if (Status s = Encode(slot, run, old_part, target.subspan(run.offset, run.length)); !s)
+        return s;
+    }
+    return {};
+  }
+
+  [[nodiscard]] Status Encode(CreateSlot& slot, const ContentRun& run,
+                              std::span<const std::byte> base,
+                              std::span<const std::byte> target) const {
+    if (!slot.encoder) slot.encoder.emplace(options_.mode, options_.level);
+    Part part;
+    part.extent.offset = slot.extent.offset + run.offset;
+    part.extent.length = static_cast<uint32_t>(target.size());
+    part.extent.base_length = static_cast<uint32_t>(base.size());
+    const bool diff = part.extent.offset >= options_.no_diff_below;
+    auto payload = slot.encoder->Encode(&part.extent, base, target, diff);
+    if (!payload) return Pass(payload);
+    if (part.extent.kind == Extent::Kind::kRaw) {
+      part.raw = *payload;
+    } else {
+      part.payload = payload->size();
+      slot.payloads.insert(slot.payloads.end(), payload->begin(), payload->end());
+    }
+    slot.parts.push_back(part);
+    return {};
+  }
+
+  [[nodiscard]] Status Write(CreateSlot& slot, DeltaWriter& writer) {
+    std::span<const std::byte> compressed = slot.payloads;
+    uint64_t changed = 0;
+    for (const Part& part : slot.parts) {
+      const auto payload = part.raw.empty() ? compressed.first(part.payload) : part.raw;
+      compressed = compressed.subspan(part.payload);
+      ++summary_.extents;
+      changed += part.extent.length;
+      summary_.payload += payload.size();
+      if (Status s = writer.Add(part.extent, payload); !s) return s;
+    }
+    summary_.bytes += changed;
+    summary_.unchanged += slot.extent.length - changed;
+    // A full delta passes over what it knows to be zero: its progress is its place.
+    done_ = from_ == nullptr ? slot.extent.offset + slot.extent.length - head_.begin
+                             : done_ + slot.extent.length;
+    if (options_.progress) options_.progress("sending", done_, head_.expected);
+    return {};
+  }
+
+  const DeltaHead head_;
+  const ContentDevice* const from_;
+  const ContentDevice& to_;
+  const CreateOptions& options_;
+  uint32_t min_gap_ = 0;
+  CreateSummary summary_;
+  uint64_t done_ = 0;
+};
+
+Status CheckBegin(const StreamHead& head, uint64_t begin) {
+  if (begin % head.chunk_size == 0 || begin >= head.target.size) return {};
+  return Fail(EINVAL, "begin of the stream is inside a chunk: " + std::to_string(begin));
 }
 
 }  // namespace
 
-ExtentPlan::ExtentPlan(ChangelistReader& list)
-    : list_(list),
-      chunk_size_(list.head().chunk_size),
-      target_size_(list.head().target.size),
-      base_size_(list.head().base.size),
-      growth_(kMaxSize + 1) {
-  // The chunk in which the base ends is taken whole.
-  if (target_size_ > base_size_) growth_ = base_size_ / chunk_size_ * chunk_size_;
-}
-
-// Sets at_ and end_ to the next bytes that count as changed.
-Result<bool> ExtentPlan::NextRange() {
-  const uint64_t limit = std::min(target_size_, growth_);
-  while (!list_ended_) {
-    auto range = list_.Next();
-    if (!range) return Pass(range);
-    if (!*range) {
-      list_ended_ = true;
-      if (growth_ >= target_size_) return false;
-      at_ = growth_;
-      end_ = target_size_;
-      return true;
-    }
-    const uint64_t chunk = (*range)->chunk;
-    if (chunk >= (limit + chunk_size_ - 1) / chunk_size_) continue;  // past the end: read on
-    at_ = chunk * chunk_size_;
-    const uint64_t room = (limit - at_ + chunk_size_ - 1) / chunk_size_;
-    end_ = (*range)->count >= room ? limit : at_ + (*range)->count * chunk_size_;
-    return true;
-  }
-  return false;
-}
-
-Result<bool> ExtentPlan::Next(Extent* extent) {
-  if (at_ == end_) {
-    auto more = NextRange();
-    if (!more || !*more) return more;
-  }
-  *extent = {};
-  extent->offset = at_;
-  extent->length = static_cast<uint32_t>(std::min<uint64_t>(end_ - at_, kMaxExtent));
-  extent->base_length = static_cast<uint32_t>(Clip(at_, extent->length, base_size_));
-  at_ += extent->length;
-  return true;
-}
-
-Result<ChangelistTotals> CheckChangelist(ByteSource& changelist) {
+Result<ChangelistTotals> CheckChangelist(ByteSource& changelist, uint64_t begin) {
   auto list = ChangelistReader::Open(changelist);
   if (!list) return Pass(list);
   ChangelistTotals totals{.head = list->head()};
-  const uint64_t chunk_size = totals.head.chunk_size;
-  const uint64_t target = totals.head.target.size;
-  const uint64_t base = totals.head.base.size;
-  const uint64_t growth = target > base ? base / chunk_size * chunk_size : target;
+  ExtentPlan plan(*list, begin);
   for (;;) {
-    auto range = list->Next();
-    if (!range) return Pass(range);
-    if (!*range) break;
-    const auto [chunk, count] = **range;
-    if (chunk >= (growth + chunk_size - 1) / chunk_size) continue;
-    const uint64_t offset = chunk * chunk_size;
-    const uint64_t room = (growth - offset + chunk_size - 1) / chunk_size;
-    totals.content += count >= room ? growth - offset : count * chunk_size;
+    auto length = plan.SkipRange();  // by ranges: a list may claim an exabyte
+    if (!length) return Pass(length);
+    if (*length == 0) break;
+    totals.content += *length;
   }
-  totals.content += target - growth;
   totals.ranges = list->ranges();
   totals.chunks = list->chunks();
   return totals;
@@ -123,41 +163,30 @@ Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice& f
   if (!changelist.rewindable()) {
     return Fail(ESPIPE, changelist.name() + ": must be a file, for it is read twice");
   }
-  auto totals = CheckChangelist(changelist);
+  auto totals = CheckChangelist(changelist, options.begin);
   if (!totals) return Pass(totals);
+  if (Status s = CheckBegin(totals->head, options.begin); !s) return Pass(s);
   if (Status s = CheckSize(from, totals->head.base); !s) return Pass(s);
   if (Status s = CheckSize(to, totals->head.target); !s) return Pass(s);
   if (Status s = changelist.Rewind(); !s) return Pass(s);
   auto list = ChangelistReader::Open(changelist);
   if (!list) return Pass(list);
-
-  DeltaHead head{.common = list->head(), .expected = totals->content, .begin = 0};
+  DeltaHead head{.common = list->head(), .expected = totals->content, .begin = options.begin};
   head.common.made_ns = options.now_ns;
-  DeltaWriter writer(out, head);
-  if (Status s = writer.Begin(); !s) return Pass(s);
+  ExtentPlan plan(*list, options.begin);
+  return Creation(head, &from, to, options).Run(plan, out);
+}
 
-  ExtentPlan plan(*list);
-  CreateSummary summary;
-  uint64_t done = 0;
-  OrderedWork<CreateSlot> pipeline(options.threads != 0 ? options.threads : DefaultThreads());
-  Status status = pipeline.Run(
-      [&](CreateSlot& slot) { return plan.Next(&slot.extent); },
-      [&](CreateSlot& slot) { return ReadAndEncode(from, to, options, slot); },
-      [&](CreateSlot& slot) -> Status {
-        done += slot.extent.length;
-        if (options.progress) options.progress("creating", done, totals->content);
-        if (slot.unchanged) {
-          summary.unchanged += slot.extent.length;
-          return {};
-        }
-        ++summary.extents;
-        summary.bytes += slot.extent.length;
-        summary.payload += slot.payload.size();
-        return writer.Add(slot.extent, slot.payload);
-      });
-  if (!status) return Pass(status);
-  if (Status s = writer.Finish(); !s) return Pass(s);
-  return summary;
+Result<CreateSummary> CreateFullDelta(const StreamHead& what, const ContentDevice& to,
+                                      ByteSink& out, const CreateOptions& options) {
+  DeltaHead head{.common = what, .expected = 0, .begin = options.begin};
+  head.common.base = {.none = true};
+  head.common.made_ns = options.now_ns;
+  if (Status s = CheckBegin(what, options.begin); !s) return Pass(s);
+  if (Status s = CheckSize(to, what.target); !s) return Pass(s);
+  head.expected = what.target.size - std::min(what.target.size, options.begin);
+  WholePlan plan(to, head.common, options.begin);
+  return Creation(head, nullptr, to, options).Run(plan, out);
 }
 
 }  // namespace ddsnap::repl

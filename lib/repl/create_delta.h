@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 #include "repl/byte_stream.h"
-#include "repl/changelist.h"
+#include "repl/content_plan.h"
 #include "repl/content_device.h"
 #include "repl/extent_codec.h"
 
@@ -25,6 +25,8 @@ struct CreateOptions {
   int level = 0;         // see ExtentEncoder
   unsigned threads = 0;  // 0: as many as suit the machine
   int64_t now_ns = 0;    // for the head
+  uint64_t begin = 0;    // what lies below this byte, a chunk's first, is left out
+  uint64_t no_diff_below = 0;  // the receiver may not have the base of extents that begin below
   Progress progress;     // may be empty
 };
 
@@ -32,18 +34,19 @@ struct CreateSummary {
   uint64_t extents = 0;
   uint64_t bytes = 0;     // of content in them
   uint64_t payload = 0;   // bytes that they take
-  uint64_t unchanged = 0; // bytes of content that were listed but do not differ
+  uint64_t unchanged = 0; // bytes that were read but do not differ; without a base: zeroes
 };
 
 // Reads the changelist to its end: nothing is done on the word of a damaged
-// one.  Returns its head and the content bytes that a delta would hold at most.
+// one.  Returns its head and the content bytes that a delta from `begin` on
+// would hold at most.
 struct ChangelistTotals {
   StreamHead head;
   uint64_t ranges = 0;
   uint64_t chunks = 0;
   uint64_t content = 0;  // bytes, growth of the target included
 };
-[[nodiscard]] Result<ChangelistTotals> CheckChangelist(ByteSource& changelist);
+[[nodiscard]] Result<ChangelistTotals> CheckChangelist(ByteSource& changelist, uint64_t begin = 0);
 
 // Checks the changelist, then reads the two devices and writes the delta.
 // The changelist must be rewindable.  The sink's commit is the caller's.
@@ -51,26 +54,10 @@ struct ChangelistTotals {
                                                 const ContentDevice& to, ByteSink& out,
                                                 const CreateOptions& options);
 
-// The extents of a changelist: its ranges, and what the target has grown by,
-// clipped to the target and cut to kMaxExtent.
-class ExtentPlan {
- public:
-  explicit ExtentPlan(ChangelistReader& list);
-  // Sets place and lengths; false at the end.
-  [[nodiscard]] Result<bool> Next(Extent* extent);
-
- private:
-  [[nodiscard]] Result<bool> NextRange();
-
-  ChangelistReader& list_;
-  const uint64_t chunk_size_;
-  const uint64_t target_size_;
-  const uint64_t base_size_;
-  uint64_t growth_;        // first byte that counts as grown; kMaxSize + 1: none
-  bool list_ended_ = false;
-  uint64_t at_ = 0;   // bytes of the range under way
-  uint64_t end_ = 0;
-};
+// A delta without a base: all of `to` that is not zero.  `head` says what it is;
+// its base is ignored.
+[[nodiscard]] Result<CreateSummary> CreateFullDelta(const StreamHead& head, const ContentDevice& to,
+                                                    ByteSink& out, const CreateOptions& options);
 
 }  // namespace ddsnap::repl
 

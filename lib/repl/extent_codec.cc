@@ -10,9 +10,6 @@
 namespace ddsnap::repl {
 namespace {
 
-// A difference this many times smaller than the content is good enough not to
-// try plain compression as well.
-constexpr size_t kGoodDiff = 16;
 // Base and content of an extent fit this window (2 MiB).
 constexpr int kWindowLog = 21;
 
@@ -50,7 +47,8 @@ size_t ExtentEncoder::Compress(std::span<const std::byte> prefix,
 
 Result<std::span<const std::byte>> ExtentEncoder::Encode(Extent* extent,
                                                          std::span<const std::byte> base,
-                                                         std::span<const std::byte> target) {
+                                                         std::span<const std::byte> target,
+                                                         bool may_diff) {
   if (base.size() != extent->base_length || target.size() != extent->length) {
     return Fail(EINVAL, "extent: content of other length");
   }
@@ -63,7 +61,7 @@ Result<std::span<const std::byte>> ExtentEncoder::Encode(Extent* extent,
   }
   std::span<const std::byte> payload = target;
   extent->kind = Extent::Kind::kRaw;
-  const bool has_base = !base.empty() && !IsZero(base);
+  const bool has_base = may_diff && !base.empty() && !IsZero(base);
   if (mode_ != Mode::kRaw && has_base) {
     if (const size_t n = Compress(base, target, payload.size(), &diff_); n > 0) {
       payload = std::span(diff_).first(n);
@@ -72,7 +70,7 @@ Result<std::span<const std::byte>> ExtentEncoder::Encode(Extent* extent,
   }
   const bool plain = mode_ == Mode::kRaw ? level_ != 0
                                          : mode_ == Mode::kBest || !has_base;
-  if (plain && payload.size() > target.size() / kGoodDiff) {
+  if (plain) {
     if (const size_t n = Compress({}, target, payload.size(), &plain_); n > 0) {
       payload = std::span(plain_).first(n);
       extent->kind = Extent::Kind::kZstd;

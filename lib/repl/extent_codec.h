@@ -33,10 +33,11 @@ class ExtentEncoder {
 
   // Fills in kind and sums of `extent` (whose place and lengths are set) and
   // returns the payload: part of `target`, or of this object until its next
-  // use.
+  // use.  Without `may_diff` the payload does not need the base.
   [[nodiscard]] Result<std::span<const std::byte>> Encode(Extent* extent,
                                                           std::span<const std::byte> base,
-                                                          std::span<const std::byte> target);
+                                                          std::span<const std::byte> target,
+                                                          bool may_diff = true);
 
  private:
   struct FreeContext {

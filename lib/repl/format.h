@@ -15,6 +15,7 @@ namespace ddsnap::repl {
 using Magic = std::array<uint8_t, 8>;
 inline constexpr Magic kChangelistMagic = {'d', 'd', 'c', 'h', 'g', 'l', 's', 0x1a};
 inline constexpr Magic kDeltaMagic = {'d', 'd', 'd', 'e', 'l', 't', 'a', 0x1a};
+inline constexpr Magic kReplyMagic = {'d', 'd', 'r', 'e', 'p', 'l', 'y', 0x1a};
 
 inline constexpr uint32_t kVersion = 1;
 inline constexpr uint32_t kKnownFeatures = 0;
@@ -32,6 +33,10 @@ inline constexpr uint32_t kHead = TypeCode("HEAD");
 inline constexpr uint32_t kRanges = TypeCode("RNGS");
 inline constexpr uint32_t kExtent = TypeCode("EXTN");
 inline constexpr uint32_t kEnd = TypeCode("END.");
+inline constexpr uint32_t kStatusRecord = TypeCode("STAT");
+inline constexpr uint32_t kAckRecord = TypeCode("ACK.");
+inline constexpr uint32_t kDoneRecord = TypeCode("DONE");
+inline constexpr uint32_t kFailRecord = TypeCode("FAIL");
 inline constexpr uint32_t kSkippable = 1;  // record flag
 
 struct RawBegin {
@@ -104,6 +109,21 @@ struct RawEnd {
   Le64 amount;  // chunks, or content bytes
 };
 static_assert(sizeof(RawEnd) == 16);
+
+// A receiver's STAT.
+inline constexpr uint64_t kNothing = 0, kInBetween = 1, kHoldsTarget = 2;
+struct RawReplyStatus {
+  RawChangelistHead what;
+  Le64 status;
+  Le64 position;
+  Le64 limit;
+};
+static_assert(sizeof(RawReplyStatus) == 120);
+
+struct RawPosition {
+  Le64 position;
+};
+static_assert(sizeof(RawPosition) == 8);
 
 }  // namespace ddsnap::repl
 

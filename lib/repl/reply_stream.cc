@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "repl/reply_stream.h"
+
+#include <algorithm>
+#include <array>
+
+namespace ddsnap::repl {
+namespace {
+
+constexpr size_t kMaxText = 4096;
+
+}  // namespace
+
+ReplyWriter::ReplyWriter(ByteSink& sink) : records_(sink, kReplyMagic) {}
+
+Status ReplyWriter::PutStatus(const std::optional<ReceiveState>& state) {
+  RawReplyStatus raw{};
+  if (state) {
+    raw = {PackHead(state->what), state->complete ? kHoldsTarget : kInBetween, state->position,
+           state->limit};
+  }
+  return records_.PutStruct(kStatusRecord, raw);
+}
+
+Status ReplyWriter::PutAck(uint64_t position) {
+  return records_.PutStruct(kAckRecord, RawPosition{position});
+}
+
+Status ReplyWriter::PutDone(uint64_t position) {
+  return records_.PutStruct(kDoneRecord, RawPosition{position});
+}
+
+Status ReplyWriter::PutFail(const Error& error) {
+  std::vector<std::byte> body(sizeof(Le32) + std::min(error.text.size(), kMaxText));
+  const Le32 code = static_cast<uint32_t>(error.code);
+  std::memcpy(body.data(), &code, sizeof code);
+  std::memcpy(body.data() + sizeof code, error.text.data(), body.size() - sizeof code);
+  return records_.Put(kFailRecord, body);
+}
+
+ReplyReader::ReplyReader(ByteSource& source)
+    : records_(source, kReplyMagic, "reply of a receiver") {}
+
+Result<Reply> ReplyReader::Next() {
+  static constexpr std::array kFirst = {kStatusRecord, kFailRecord};
+  static constexpr std::array kRest = {kAckRecord, kDoneRecord, kFailRecord};
+  const std::span<const uint32_t> known = begun_ ? std::span<const uint32_t>(kRest) : kFirst;
+  if (Status s = records_.Next(known, &record_); !s) return Pass(s);
+  begun_ = true;
+  if (!record_.payload.empty()) return records_.Damaged(record_.offset, "unexpected payload");
+  if (record_.type == kStatusRecord) return TakeStatus();
+  Reply reply;
+  if (record_.type == kFailRecord) {
+    Le32 code;
+    if (!GetStruct(record_.body, &code)) return records_.Damaged(record_.offset, "impossible size");
+    reply.kind = Reply::Kind::kFail;
+    const auto* text = reinterpret_cast<const char*>(record_.body.data());
+    reply.error = {static_cast<int>(uint32_t{code}),
+                   {text + sizeof code, std::min(record_.body.size() - sizeof code, kMaxText)}};
+    // It goes to a terminal: one line.
+    for (char& c : reply.error.text) {
+      if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+    }
+    return reply;
+  }
+  RawPosition raw;
+  if (!GetStruct(record_.body, &raw)) return records_.Damaged(record_.offset, "impossible size");
+  reply.kind = record_.type == kDoneRecord ? Reply::Kind::kDone : Reply::Kind::kAck;
+  reply.position = raw.position;
+  return reply;
+}
+
+Result<Reply> ReplyReader::TakeStatus() {
+  RawReplyStatus raw;
+  if (!GetStruct(record_.body, &raw)) return records_.Damaged(record_.offset, "impossible size");
+  Reply reply;
+  reply.kind = Reply::Kind::kStatus;
+  if (raw.status == kNothing) return reply;
+  auto what = UnpackHead(raw.what, record_, records_);
+  if (!what) return Pass(what);
+  if (raw.status > kHoldsTarget) return records_.Damaged(record_.offset, "impossible status");
+  reply.state.emplace();
+  reply.state->what = *what;
+  reply.state->complete = raw.status == kHoldsTarget;
+  reply.state->position = raw.position;
+  reply.state->limit = raw.limit;
+  return reply;
+}
+
+}  // namespace ddsnap::repl

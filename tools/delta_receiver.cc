@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "delta_receiver.h"
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/uuid.h"
+#include "cli/options.h"
+#include "control_verb.h"
+#include "host/device_names.h"
+#include "host/mounts.h"
+#include "server_volume.h"
+#include "snapshot_device.h"
+#include "volume/volume_config.h"
+
+namespace ddsnap {
+namespace {
+
+constexpr std::string_view kZumastor = "zumastor-";
+
+// The volume's server, where the device says which it is.
+Result<std::string> FindServer(const ReceiverOptions& options) {
+  if (!options.server.empty()) return options.server;
+  const DownstreamDevice found = LookUp(options.device);
+  if (found.snapshot) {
+    return Fail(EINVAL, options.device + ": is a snapshot; a stream is received on the origin");
+  }
+  if (!found.origin) return std::string();
+  if (found.dm_name.starts_with(kZumastor)) {
+    return ServerSocket(found.dm_name.substr(kZumastor.size()));
+  }
+  if (options.no_snapshot) return std::string();
+  return Fail(EINVAL, options.device +
+                          ": is a ddsnap origin: name its server with --server SOCK, "
+                          "so that what it holds now is kept in a snapshot, or say --no-snapshot");
+}
+
+// Names the device in the file of its state: it is the same after a reboot.
+Result<std::string> KeyOf(const ReceiverOptions& options) {
+  if (!options.server.empty()) {
+    auto client = ControlClient::Connect(options.server);
+    if (!client) return Pass(client);
+    auto volume = ServerVolume::Ask(*client);
+    if (!volume) return Pass(volume);
+    return "volume-" + FormatUuid(volume->uuid);
+  }
+  std::error_code error;
+  const auto full = std::filesystem::absolute(options.device, error);
+  return StableName(error ? options.device : full.lexically_normal().string());
+}
+
+}  // namespace
+
+void AddReceiverOptions(Arguments& args, ReceiverOptions* options) {
+  args.Add("--state", &options->state,
+           "file of what was received so far (default: one in /var/lib/zumastor/receive)")
+      .TypeName("FILE");
+  args.Add("--server", &options->server, "socket of the server whose origin DEVICE is")
+      .TypeName("SOCK");
+  AddTag(args, "--tag", &options->tag,
+         "tag of the snapshot that is made when all is there (default: as upstream)")
+      .TypeName("TAG");
+  args.AddFlag("--no-snapshot", &options->no_snapshot, "make no snapshots before and after");
+  args.AddFlag("--zeroed", &options->zeroed, "DEVICE holds nothing but zeroes");
+  AddJson(args, &options->json);
+  args.Add("DEVICE", &options->device, "device that holds the stream's base").Required();
+}
+
+Result<DeltaReceiver> DeltaReceiver::Find(const ReceiverOptions& options) {
+  ReceiverOptions found = options;
+  auto server = FindServer(options);
+  if (!server) return Pass(server);
+  found.server = *server;
+  std::string path = options.state;
+  if (path.empty()) {
+    auto key = KeyOf(found);
+    if (!key) return Pass(key);
+    path = repl::FileReceiveLog::DefaultPath(*key);
+  }
+  return DeltaReceiver(std::move(found), std::move(path));
+}
+
+Status DeltaReceiver::Open() {
+  auto use = DescribeUse(options_.device);
+  if (use && !use->empty()) {
+    return Fail(EBUSY, options_.device + ": " + *use + ": nobody else may use it meanwhile");
+  }
+  auto device = repl::ContentDevice::OpenToChange(options_.device);
+  if (!device) return Pass(device);
+  device_ = std::move(*device);
+  return {};
+}
+
+Result<repl::ReceiveSummary> DeltaReceiver::Receive(repl::ByteSource& stream, ProgressLine& line,
+                                                    std::function<Status(uint64_t)> acknowledged) {
+  repl::ReceiveOptions receive;
+  receive.zeroed = options_.zeroed;
+  receive.acknowledged = std::move(acknowledged);
+  receive.progress = [&line](const char* what, uint64_t done, uint64_t total) {
+    line.Show(what, done, total);
+  };
+  if (!options_.server.empty() && !options_.no_snapshot) {
+    receive.before = [this](const repl::DeltaHead& head) { return SnapshotBefore(head); };
+    receive.completed = [this](const repl::DeltaHead& head) { return SnapshotAfter(head); };
+  }
+  return ReceiveDelta(stream, *device_, log_, receive);
+}
+
+// A snapshot of what the origin holds: the newest, if it is that, or a new one.
+Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& head) const {
+  if (head.common.base.none) return std::nullopt;  // there is no old state to go back to
+  auto client = ControlClient::Connect(options_.server);
+  if (!client) return Pass(client);
+  auto volume = ServerVolume::Ask(*client);
+  if (!volume) return Pass(volume);
+  if (!volume->snapshots.empty()) {
+    const Tag newest = volume->snapshots.back().tag;
+    auto still = OriginIsStill(*client, newest);
+    if (!still) return Pass(still);
+    if (*still) return newest;
+  }
+  auto made = client->Call({{"verb", "create"}, {"tag", volume->free_tag}});
+  if (!made) return Pass(made);
+  return volume->free_tag;
+}
+
+Status DeltaReceiver::SnapshotAfter(const repl::DeltaHead& head) {
+  auto client = ControlClient::Connect(options_.server);
+  if (!client) return Pass(client);
+  auto volume = ServerVolume::Ask(*client);
+  if (!volume) return Pass(volume);
+  auto state = log_.Load();
+  if (!state) return Pass(state);
+  if (!*state) return Fail(ENOENT, log_.path() + ": is gone");
+  const auto exists = [&volume](Tag tag) { return volume->WithTag(tag).has_value(); };
+  // After a crash the one that was to be made may be there.
+  if (const auto after = (*state)->after; after && exists(*after)) {
+    auto still = OriginIsStill(*client, *after);
+    if (!still) return Pass(still);
+    if (*still) return {};
+  }
+  Tag tag = options_.tag.value_or(head.common.target.tag);
+  if ((tag == repl::kOriginTag || exists(tag)) && !options_.tag) tag = volume->free_tag;
+  (*state)->after = tag;
+  if (Status s = log_.Save(**state); !s) return s;
+  auto made = client->Call({{"verb", "create"}, {"tag", tag}});
+  if (!made) return Pass(made);
+  return {};
+}
+
+}  // namespace ddsnap

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+// What a server says of its volume and snapshots, as streams identify them.
+#ifndef DDSNAP_TOOLS_SERVER_VOLUME_H_
+#define DDSNAP_TOOLS_SERVER_VOLUME_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "repl/byte_stream.h"
+#include "repl/stream_head.h"
+#include "wire/control.h"
+
+namespace ddsnap {
+
+struct ServerVolume {
+  Uuid uuid{};
+  uint32_t chunk_size = 0;
+  uint64_t origin_size = 0;
+  std::vector<repl::SnapshotId> snapshots;  // usable ones, oldest first
+  Tag free_tag = 0;                         // above any tag in use
+
+  [[nodiscard]] static Result<ServerVolume> Ask(ControlClient& client);
+  // ENOENT if there is none.
+  [[nodiscard]] Result<repl::SnapshotId> WithTag(Tag tag) const;
+  [[nodiscard]] Result<repl::SnapshotId> WithEpoch(Epoch epoch) const;
+  // The origin as it is now.
+  [[nodiscard]] repl::SnapshotId Origin() const;
+};
+
+struct ChangelistCounts {
+  uint64_t ranges = 0;
+  uint64_t chunks = 0;
+};
+
+// Has the server say which chunks differ, and writes that as a changelist.  EAGAIN if the
+// snapshots are not any more what `head` says.
+[[nodiscard]] Result<ChangelistCounts> FetchChangelist(ControlClient& client,
+                                                       const repl::StreamHead& head,
+                                                       repl::ByteSink& out);
+
+// Whether the origin has not changed since the snapshot.
+[[nodiscard]] Result<bool> OriginIsStill(ControlClient& client, Tag tag);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_SERVER_VOLUME_H_

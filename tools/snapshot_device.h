@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+// The devices through which a snapshot's content is read.
+#ifndef DDSNAP_TOOLS_SNAPSHOT_DEVICE_H_
+#define DDSNAP_TOOLS_SNAPSHOT_DEVICE_H_
+
+#include <memory>
+#include <string>
+
+#include "repl/content_device.h"
+#include "repl/stream_head.h"
+
+namespace ddsnap {
+
+// Opens the device-mapper device of a snapshot of the server's at `socket`, whatever
+// its name.  If there is none, one is made that the kernel removes when it is
+// closed, however this process ends; for that the origin, or another snapshot,
+// must have a device.
+[[nodiscard]] Result<std::unique_ptr<repl::ContentDevice>> OpenSnapshot(
+    const std::string& socket, const Uuid& volume, const repl::SnapshotId& snapshot);
+
+// What device-mapper knows of a device: is it a ddsnap origin, or a snapshot?
+struct DownstreamDevice {
+  bool origin = false;
+  bool snapshot = false;
+  std::string dm_name;
+};
+[[nodiscard]] DownstreamDevice LookUp(const std::string& path);
+
+}  // namespace ddsnap
+
+#endif  // DDSNAP_TOOLS_SNAPSHOT_DEVICE_H_
