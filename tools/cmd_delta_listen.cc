@@ -95,10 +95,10 @@ Action Declare(Arguments& args) {
   args.Add("--bind", &options->bind,
            "local address; the stream is neither encrypted nor authenticated")
       .TypeName("ADDR")
-      ->capture_default_str();
+      .ShowDefault();
   args.Add("--timeout", &options->timeout, "seconds after which a silent sender is gone")
       .InRange(3, 3600)
-      ->capture_default_str();
+      .ShowDefault();
   args.Add("PORT", &options->port, "TCP port; 0: one that is free").Required().InRange(0, 65535);
   AddReceiverOptions(args, &options->receiver);
   return [options] { return Run(*options); };

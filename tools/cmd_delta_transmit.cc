@@ -153,10 +153,10 @@ Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
   args.Add("--timeout", &options->timeout, "seconds after which a silent receiver is gone")
       .InRange(3, 3600)
-      ->capture_default_str();
+      .ShowDefault();
   args.Add("--retries", &options->retries, "how often a connection is made again in vain")
       .InRange(0, 1000000)
-      ->capture_default_str();
+      .ShowDefault();
   args.Add("HOST:PORT", &options->peer, "where ddsnap delta listen runs").Required();
   AddSendOptions(args, &options->send);
   return [options] { return Run(*options); };

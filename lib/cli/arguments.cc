@@ -26,6 +26,11 @@ Argument& Argument::OneOf(const std::vector<std::string>& words) {
   return *this;
 }
 
+Argument& Argument::ShowDefault() {
+  option_->capture_default_str();
+  return *this;
+}
+
 Argument& Argument::Count(int least, int most) {
   option_->expected(least, most);
   return *this;

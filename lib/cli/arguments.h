@@ -34,6 +34,8 @@ class Argument {
   Argument& OneOf(const std::vector<std::string>& words);
   // How many values a list takes.
   Argument& Count(int least, int most);
+  // The help tells the present value as the default.
+  Argument& ShowDefault();
   // What the help calls its value.
   Argument& TypeName(const std::string& name);
 
