@@ -4,7 +4,7 @@
 #
 #   packages_build     builds zumastor and zumastor-dkms from a clean copy of
 #                      the checkout and prints the folder that holds them, kept
-#                      under $ZUMASTOR_CACHE
+#                      under $ZUMASTOR_CACHE; what packages_clean has built will do
 #   packages_clean     the same, built by a user in a root file system that has their Build-Depends and
 #                      nothing else; beside the .debs are build/ (all that the build left, with its .changes)
 #                      and older/ (the same packages as version 0.9, to upgrade from)
@@ -17,6 +17,8 @@ ZUMASTOR_CACHE=${ZUMASTOR_CACHE:-/var/cache/zumastor-tests}
 
 packages_build() {
 	local dir
+	dir=$ZUMASTOR_CACHE/clean/$(sources_key)
+	[ -e "$dir/done" ] && { echo "$dir"; return; }
 	dir=$ZUMASTOR_CACHE/packages/$(sources_key)
 	mkdir -p "$ZUMASTOR_CACHE/packages"
 	(
@@ -76,6 +78,7 @@ packages_clean_in() {
 		mkdir ~/built ~/older && mv ../zumastor*_* ~/built
 		# The same program under an older name: nothing is compiled again.
 		sed -i '1s/(.*)/(0.9)/' debian/changelog
+		rm debian/files
 		dpkg-buildpackage -us -uc -b -nc
 		mv ../zumastor*.deb ~/older
 	END

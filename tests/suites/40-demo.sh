@@ -4,7 +4,9 @@
 cd "$ZUMASTOR_TOP" || exit 1
 other=$(mktemp)
 trap 'rm -f "$other"' EXIT
-# The first builds the packages; the other waits for them.
+# shellcheck source=tests/lib/packages.sh
+. tests/lib/packages.sh
+packages_clean >/dev/null || exit 1	# one build for all suites
 DEMO_SUITE=trixie tests/demo >"$other" 2>&1 &
 tests/demo
 rc=$?

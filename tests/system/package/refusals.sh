@@ -73,7 +73,13 @@ as_before
 vgremove -qq -y refusals && pvremove -qq "$store"
 
 # A partition and its disk are the same bytes.
-echo ',,' | sfdisk -q "$disk" && udevadm settle
+python3 -c 'import struct, sys
+with open(sys.argv[1], "r+b") as disk:
+    sectors = disk.seek(0, 2) // 512
+    disk.seek(446)
+    disk.write(struct.pack("<B3sB3sII", 0, bytes(3), 0x83, bytes(3), 2048, sectors - 2048))
+    disk.seek(510)
+    disk.write(bytes([0x55, 0xAA]))' "$disk" && blockdev --rereadpt "$disk" && udevadm settle
 before=$(state)
 define 'shares its space' v "$disk" "${disk}p1"
 define 'shares its space' v "${disk}p1" "$disk"
