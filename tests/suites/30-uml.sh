@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The target's functional tests on a kernel with KASAN and lockdep, against a
 # server that misbehaves on purpose.  Any report of the kernel fails the suite.
+# One processor.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/module.sh
