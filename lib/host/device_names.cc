@@ -141,7 +141,8 @@ Result<std::vector<std::string>> NamesOf(const DeviceNumber& number) {
 
 bool IsContentName(std::string_view path) {
   if (path.starts_with("/dev/")) path.remove_prefix(5);
-  return path.starts_with("disk/by-uuid/") || path.starts_with("disk/by-label/");
+  return path.starts_with("disk/by-uuid/") || path.starts_with("disk/by-label/") ||
+         path.starts_with("disk/by-id/lvm-pv-uuid-");
 }
 
 std::string StableName(const std::string& given) {

@@ -35,7 +35,7 @@ namespace ddsnap {
 // nothing happens.
 [[nodiscard]] Status Retrigger(const DeviceNumber& number, uint64_t timeout_ms);
 
-// Whether a name follows from what the device holds (by-uuid, by-label): a
+// Whether a name follows from what the device holds (by-uuid, by-label, a physical volume's): a
 // device and its snapshot would both have it.
 [[nodiscard]] bool IsContentName(std::string_view path);
 

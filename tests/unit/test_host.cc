@@ -124,6 +124,7 @@ END_TEST
 START_TEST(names_that_follow_from_contents) {
   ck_assert(IsContentName("/dev/disk/by-uuid/1234"));
   ck_assert(IsContentName("disk/by-label/data"));
+  ck_assert(IsContentName("/dev/disk/by-id/lvm-pv-uuid-dn3rbc-jAZn"));
   ck_assert(!IsContentName("/dev/disk/by-id/wwn-1"));
   ck_assert(!IsContentName("/dev/zumastor/by-uuid/1234"));
   ck_assert(StableName("/dev/mapper/x") == "/dev/mapper/x");
