@@ -434,7 +434,15 @@ bool Simulation::Relink() {
     reports_.push_back(report);
   }
   granted_.clear();
+  ReleaseAllGivenUp();
   return Check(store_->ReturnAllGrants(), "return all") && CommitAll();
+}
+
+// Nobody reads them any more: what the server says to every store that it opens, when the link
+// has settled or there is none.
+void Simulation::ReleaseAllGivenUp() {
+  for (const Snapshot& snapshot : store_->snapshots())
+    if (snapshot.state == Snapshot::State::kGivenUp) store_->ReleaseGivenUp(snapshot.epoch);
 }
 
 bool Simulation::RecoverFromPowerCut() {
@@ -453,6 +461,7 @@ bool Simulation::RecoverFromPowerCut() {
   std::fill(copied_.begin(), copied_.end(), false);
   if (torn_ && !AdoptTorn()) return false;
   if (!CheckSound()) return false;
+  ReleaseAllGivenUp();
   return AdoptRecovered("recovery");
 }
 

@@ -95,6 +95,7 @@ class Simulation {
   bool AdoptRecovered(const char* after);
   bool NeedGrant();
   bool MakeSpace();
+  void ReleaseAllGivenUp();
   bool ReadChunk(BlockDevice& device, uint64_t index, uint64_t* value);
   bool WriteChunk(BlockDevice& device, uint64_t index, uint64_t value);
   bool FlushDevice(BlockDevice& device);
