@@ -73,7 +73,7 @@ echo "installed: all files belong to the packages"
 quiet apt-get -y remove zumastor zumastor-dkms
 is "$(ours)" "$mine" "configuration and state after the removal"
 is "$(module)" 0 "modules after the removal"
-left=$(changed "$clean" | grep -vE ' (/etc/zumastor|/var/lib/zumastor|/etc/systemd/system/[a-z.-]+\.wants|/var/lib/systemd/timers/stamp-zumastor-)')
+left=$(changed "$clean" | grep -vE ' (/etc/zumastor|/etc/kernel/(header_)?postinst.d/50-zumastor-dkms|/var/lib/zumastor|/etc/systemd/system/[a-z.-]+\.wants|/var/lib/systemd/timers/stamp-zumastor-)')
 is "$left" "" "files that the removal leaves besides configuration and state"
 echo "removed: configuration and state are left, and nothing else"
 
