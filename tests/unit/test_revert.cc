@@ -29,6 +29,19 @@ Result<repl::RevertSummary> RevertFiles(const TempFile& snapshot, const TempFile
 
 }  // namespace
 
+START_TEST(the_snapshot_is_held_like_the_origin) {
+  TempFile snapshot{Bytes(kChunk)};
+  auto held = repl::ContentDevice::OpenToReadAlone(snapshot.path());
+  CK_OK(held);
+  for (const auto& other : {repl::ContentDevice::OpenToReadAlone(snapshot.path()),
+                            repl::ContentDevice::OpenToChange(snapshot.path())}) {
+    ck_assert(!other);
+    ck_assert_int_eq(other.error().code, EBUSY);
+  }
+  CK_OK(repl::ContentDevice::OpenToRead(snapshot.path()));
+}
+END_TEST
+
 START_TEST(what_differs_is_written) {
   Random random(1);
   const Bytes want = Noise(random, 700 * kChunk);
@@ -114,4 +127,4 @@ START_TEST(half_done_and_again) {
 END_TEST
 
 UNIT_MAIN("revert", what_differs_is_written, what_is_not_named_stays, what_is_past_the_end_stays,
-          a_smaller_origin_is_refused, half_done_and_again)
+          a_smaller_origin_is_refused, half_done_and_again, the_snapshot_is_held_like_the_origin)
