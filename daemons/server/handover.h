@@ -24,9 +24,9 @@ struct Handover {
 // them up, or the successor does; what the store did not get ends with this process.
 [[nodiscard]] Status Leave(const Handover& handover);
 
-// What an earlier server has left.  A connection that is not there any more, because its peer hung up
-// and the service manager dropped it, is left out, be it the kernel's or not.  Empty without a whole
-// description: the connections are closed then.
+// What an earlier server has left.  A connection that is not there any more, because its peer hung
+// up and the service manager dropped it, is left out, be it the kernel's or not.  Empty without a
+// whole description: the connections are closed then.
 [[nodiscard]] Handover TakeUp(NamedFds stored);
 
 }  // namespace ddsnap::server
