@@ -17,7 +17,7 @@
 
 #include "ddsnap.h"
 
-#define CONNECT_TRIES	50	/* of 200 ms each */
+#define RETRY_TIMEOUT	(10 * HZ)	/* then a talk that failed was the last */
 #define IDENTIFY_TIMEOUT	(30 * HZ)
 
 static struct workqueue_struct *agent_wq;
@@ -159,11 +159,12 @@ static bool agent_may_come(int r)
 static int identify_patiently(const char *path, const struct ddsnap_identify *ask,
 			      union agent_reply *reply, char **what)
 {
-	int tries = 0, r;
+	unsigned long until = jiffies + RETRY_TIMEOUT;
+	int r;
 
 	for (;;) {
 		r = identify_once(path, ask, reply, what);
-		if (!agent_may_come(r) || ++tries == CONNECT_TRIES)
+		if (!agent_may_come(r) || time_after(jiffies, until))
 			return r;
 		if (msleep_interruptible(200))
 			return -EINTR;

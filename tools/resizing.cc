@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "cli/options.h"
 #include "control_verb.h"
+#include "host/mounts.h"
 #include "repl/aligned_bytes.h"
 #include "volume_devices.h"
 #include "wire/json.h"
@@ -19,6 +20,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Of new sizes.  A table of another length is refused by a device of such blocks only when it is
+// switched to, and when the store knows of it.
 constexpr uint64_t kBlock = 4096;
 
 struct Volume {
@@ -43,8 +46,34 @@ Result<Volume> Look(const std::string& socket, uint64_t new_size) {
   return volume;
 }
 
+// The devices that show what is to be cut off.
+std::vector<dm::DdsnapDevice> LongerThan(const VolumeDevices& devices, uint64_t size) {
+  std::vector<dm::DdsnapDevice> longer = devices.Origins();
+  std::erase_if(longer, [size](const auto& device) { return device.sectors * 512 <= size; });
+  return longer;
+}
+
+// A file system on one of them still has its end in use, or may have: nobody mounts it, or has it
+// mounted, until this is over.
+Result<std::vector<Fd>> Hold(const std::vector<dm::DdsnapDevice>& devices) {
+  std::vector<Fd> held;
+  for (const dm::DdsnapDevice& device : devices) {
+    const std::string path = "/dev/mapper/" + device.name;
+    Fd fd(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    if (!fd && errno != EBUSY) return FailErrno(errno, path);
+    if (!fd) {
+      auto use = DescribeUse(path);
+      return Fail(EBUSY, path + ": " + (use && !use->empty() ? *use : "in use") +
+                             "; it can only become smaller when it is not mounted");
+    }
+    held.push_back(std::move(fd));
+  }
+  return held;
+}
+
 // A write of what is there already has every chunk copied that a snapshot needs: one block of
-// it will do.
+// it will do.  Nobody has it mounted (Hold); what a program writes to the end meanwhile, which is
+// about to be cut off, may be written over.
 Status TouchTail(const std::string& path, const Volume& volume, uint64_t new_size,
                  const ResizeRequest& request) {
   const Fd fd(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
@@ -76,20 +105,16 @@ dm::NewDevice TableOf(const dm::DdsnapDevice& device, uint64_t sectors) {
   return table;
 }
 
-// Those that showed the whole origin; a table that was shorter was meant so.
-Status ReloadOrigins(const std::vector<dm::DdsnapDevice>& origins, uint64_t old_size,
-                     uint64_t new_size) {
-  for (const dm::DdsnapDevice& device : origins) {
-    if (device.sectors * 512 != old_size) continue;
+Status ReloadAll(const std::vector<dm::DdsnapDevice>& devices, uint64_t new_size) {
+  for (const dm::DdsnapDevice& device : devices)
     if (Status s = dm::ReloadDevice(TableOf(device, new_size / 512)); !s) return s;
-  }
   return {};
 }
 
 // What was reloaded already goes back.
-void ReloadBack(const VolumeDevices& devices, uint64_t old_size) {
-  for (const dm::DdsnapDevice& device : devices.Origins())
-    if (device.sectors * 512 == old_size) (void)dm::ReloadDevice(TableOf(device, old_size / 512));
+void ReloadBack(const std::vector<dm::DdsnapDevice>& devices) {
+  for (const dm::DdsnapDevice& device : devices)
+    (void)dm::ReloadDevice(TableOf(device, device.sectors));
 }
 
 Result<Json> Tell(const ResizeRequest& request, std::optional<uint64_t> origin) {
@@ -102,8 +127,9 @@ Result<Json> Tell(const ResizeRequest& request, std::optional<uint64_t> origin) 
 
 Result<Json> Shrink(const ResizeRequest& request, VolumeDevices& devices, const Volume& volume,
                     uint64_t size) {
-  if (size % kBlock != 0)
-    return Fail(EINVAL, "origin: a smaller size must be a multiple of " + std::to_string(kBlock));
+  const auto longer = LongerThan(devices, size);
+  auto held = Hold(longer);
+  if (!held) return Pass(held);
   const uint64_t chunks = (volume.origin_size - size + volume.chunk_size - 1) / volume.chunk_size;
   if (volume.snapshot_beyond) {
     if (chunks > volume.free_chunks)
@@ -113,14 +139,22 @@ Result<Json> Shrink(const ResizeRequest& request, VolumeDevices& devices, const 
     auto path = devices.Origin(volume.origin_size / 512);
     if (!path) return Pass(path);
     if (Status s = TouchTail(*path, volume, size, request); !s) return Pass(s);
+    devices.RemoveMade();  // the server refuses while a longer table is there
   }
-  if (Status s = ReloadOrigins(devices.Origins(), volume.origin_size, size); !s) {
-    ReloadBack(devices, volume.origin_size);
+  if (Status s = ReloadAll(longer, size); !s) {
+    ReloadBack(longer);
     return Pass(s);
   }
   auto answer = Tell(request, size);
-  if (!answer) ReloadBack(devices, volume.origin_size);
+  if (!answer) ReloadBack(longer);
   return answer;
+}
+
+// All that the device has, in whole blocks.  Not less than the origin has, which need not be
+// whole blocks: `max` never makes it smaller by itself.
+uint64_t MostOf(uint64_t device, uint64_t present) {
+  const uint64_t whole = device / kBlock * kBlock;
+  return device >= present ? std::max(whole, present) : whole;
 }
 
 }  // namespace
@@ -128,14 +162,20 @@ Result<Json> Shrink(const ResizeRequest& request, VolumeDevices& devices, const 
 Result<Json> ResizeVolume(const ResizeRequest& request) {
   if (!request.origin) return Tell(request, std::nullopt);
   const Asker ask = [&](const Json& question) { return AskServer(request.socket, question); };
+  auto status = ask({{"verb", "status"}});
+  if (!status) return Pass(status);
+  auto present = Field<uint64_t>(*status, "origin_size");
+  if (!present) return Pass(present);
   uint64_t size = *request.origin;
   if (size == 0) {
     auto devices = ask({{"verb", "devices"}});
     if (!devices) return Pass(devices);
     auto bytes = Field<uint64_t>(*devices, "origin_size");
     if (!bytes) return Pass(bytes);
-    size = *bytes;
+    size = MostOf(*bytes, *present);
   }
+  if (size % kBlock != 0 && size != *present)
+    return Fail(EINVAL, "origin: a new size must be a multiple of " + std::to_string(kBlock));
   auto volume = Look(request.socket, size);
   if (!volume) return Pass(volume);
   auto devices = VolumeDevices::Find(ask, request.own);

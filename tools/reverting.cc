@@ -99,25 +99,43 @@ Status CheckSpace(const RevertRequest& request, const Plan& plan,
                           ": delete snapshots, or give the store more space");
 }
 
+// See reverting.h: what may show the origin while it is reverted.
+Status CheckOrigins(const RevertRequest& request, const std::vector<dm::DdsnapDevice>& origins) {
+  for (const dm::DdsnapDevice& device : origins) {
+    const std::string path = "/dev/mapper/" + device.name;
+    if (request.no_other_origin)
+      return Fail(EBUSY, path +
+                             ": shows the origin too, and what is written there would be lost; "
+                             "remove it first");
+    if (device.uuid.starts_with("ZUMASTOR-"))
+      return Fail(EBUSY, path + ": is a volume of zumastor's; use zumastor revert");
+  }
+  return {};
+}
+
 bool MayComeBack(int code) {
   return code == ECONNREFUSED || code == ECONNRESET || code == EPIPE || code == ENOENT;
 }
 
-// The work is done: a server that is away for a moment must not lose the news.
-Status End(const RevertRequest& request) {
+}  // namespace
+
+// The work is done: a server that is away for a moment must not lose the news.  When it was the
+// answer that got lost, the server may have heard them: it knows of no such revert any more then.
+Status EndRevert(const std::string& socket, Tag tag) {
+  bool told = false;
   for (int i = 0;; ++i) {
-    auto client = ControlClient::Connect(request.socket);
-    auto answer = client ? client->Call({{"verb", "revert"}, {"tag", request.tag}, {"step", "end"}})
+    auto client = ControlClient::Connect(socket);
+    auto answer = client ? client->Call({{"verb", "revert"}, {"tag", tag}, {"step", "end"}})
                          : Result<Json>(std::unexpected(client.error()));
     if (answer) return {};
-    const bool lost = !client ? MayComeBack(client.error().code)
-                              : answer.error().code == ECONNRESET || answer.error().code == EPIPE;
+    const int code = answer.error().code;
+    if (client && told && code == ENOENT) return {};
+    const bool lost = client ? code == ECONNRESET || code == EPIPE : MayComeBack(code);
     if (!lost || i == kEndTries) return Pass(answer);
+    if (client) told = true;
     ::usleep(kEndWaitUs);
   }
 }
-
-}  // namespace
 
 std::optional<Tag> RevertUnderWay(const Json& status) {
   if (!status.contains("reverting")) return std::nullopt;
@@ -132,14 +150,16 @@ Result<Reverted> RevertOrigin(const RevertRequest& request) {
   auto devices = VolumeDevices::Find(
       [&](const Json& question) { return AskServer(request.socket, question); }, request.own);
   if (!devices) return Pass(devices);
-  auto origin_path = devices->UnusedOrigin(plan->size / 512);
-  if (!origin_path) return Pass(origin_path);
-  auto snapshot_path = devices->Snapshot(request.tag, plan->size / 512);
-  if (!snapshot_path) return Pass(snapshot_path);
-  // From here on nobody mounts it.
-  auto origin = repl::ContentDevice::OpenToChange(*origin_path);
+  if (Status s = CheckOrigins(request, devices->Origins()); !s) return Pass(s);
+  auto unused_origin = devices->UnusedOrigin(plan->size / 512);
+  if (!unused_origin) return Pass(unused_origin);
+  auto unused_snapshot = devices->UnusedSnapshot(request.tag, plan->size / 512);
+  if (!unused_snapshot) return Pass(unused_snapshot);
+  // From here on nobody mounts either, nor builds on it.  A program that opens one of the devices
+  // plainly from now on, and writes, is not kept from that, as with any device.
+  auto origin = repl::ContentDevice::OpenToChange(unused_origin->path);
   if (!origin) return Pass(origin);
-  auto snapshot = repl::ContentDevice::OpenToRead(*snapshot_path);
+  auto snapshot = repl::ContentDevice::OpenToReadAlone(unused_snapshot->path);
   if (!snapshot) return Pass(snapshot);
   auto ranges = ChangedSince(request.socket, request.tag);
   if (!ranges) return Pass(ranges);
@@ -147,7 +167,7 @@ Result<Reverted> RevertOrigin(const RevertRequest& request) {
   auto begun =
       AskServer(request.socket, {{"verb", "revert"}, {"tag", request.tag}, {"step", "begin"}});
   if (!begun) return Pass(begun);
-  // Until now the snapshot could be written to.
+  // While nobody held the snapshot's device it could be written to.
   ranges = ChangedSince(request.socket, request.tag);
   if (!ranges) return Pass(ranges);
   repl::RevertOptions options;
@@ -160,7 +180,7 @@ Result<Reverted> RevertOrigin(const RevertRequest& request) {
     return Fail(EIO, Name(request.tag) + ": has lost " + FormatSize(sum->unreadable) +
                          ", from byte " + std::to_string(sum->first_unreadable) +
                          " on; all else is reverted. --cancel accepts that");
-  if (Status s = End(request); !s) return Pass(s);
+  if (Status s = EndRevert(request.socket, request.tag); !s) return Pass(s);
   return Reverted{*sum, plan->origin_size - plan->size};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "volume_devices.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -59,8 +60,11 @@ Result<VolumeDevices> VolumeDevices::Find(const Asker& ask, const std::string& o
   return found;
 }
 
-VolumeDevices::~VolumeDevices() {
+VolumeDevices::~VolumeDevices() { RemoveMade(); }
+
+void VolumeDevices::RemoveMade() {
   for (const std::string& name : made_) (void)dm::RemoveDevice(name);
+  made_.clear();
 }
 
 Result<std::string> VolumeDevices::Make(const std::string& tag, uint64_t sectors) {
@@ -83,28 +87,39 @@ std::vector<dm::DdsnapDevice> VolumeDevices::Origins() const {
   return origins;
 }
 
-Result<std::string> VolumeDevices::UnusedOrigin(uint64_t sectors) {
-  const std::vector<dm::DdsnapDevice> origins = Origins();
-  std::string large;
-  for (const dm::DdsnapDevice& device : origins) {
+Result<VolumeDevices::Unused> VolumeDevices::Take(const std::string& tag, uint64_t sectors) {
+  Unused unused;
+  for (const dm::DdsnapDevice& device : devices_) {
+    if (device.tag != tag) continue;
     if (Status s = RequireUnused(device.name); !s) return Pass(s);
-    if (device.sectors >= sectors) large = PathOf(device.name);
+    const std::string path = PathOf(device.name);
+    if (unused.path.empty() && device.sectors >= sectors) {
+      unused.path = path;
+      continue;
+    }
+    Fd other(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    if (!other) return FailErrno(errno, path);
+    unused.others.push_back(std::move(other));
   }
-  if (!large.empty()) return large;
-  return Make("-1", sectors);
+  if (!unused.path.empty()) return unused;
+  auto made = Make(tag, sectors);
+  if (!made) return Pass(made);
+  unused.path = *made;
+  return unused;
+}
+
+Result<VolumeDevices::Unused> VolumeDevices::UnusedOrigin(uint64_t sectors) {
+  return Take("-1", sectors);
+}
+
+Result<VolumeDevices::Unused> VolumeDevices::UnusedSnapshot(Tag tag, uint64_t sectors) {
+  return Take(std::to_string(tag), sectors);
 }
 
 Result<std::string> VolumeDevices::Origin(uint64_t sectors) {
   for (const dm::DdsnapDevice& device : Origins())
     if (device.sectors >= sectors) return PathOf(device.name);
   return Make("-1", sectors);
-}
-
-Result<std::string> VolumeDevices::Snapshot(Tag tag, uint64_t sectors) {
-  const std::string text = std::to_string(tag);
-  for (const dm::DdsnapDevice& device : devices_)
-    if (device.tag == text && device.sectors == sectors) return PathOf(device.name);
-  return Make(text, sectors);
 }
 
 }  // namespace ddsnap

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/chunk.h"
+#include "base/fd.h"
 #include "base/status.h"
 #include "dm/dm.h"
 
@@ -26,19 +27,27 @@ class VolumeDevices {
   VolumeDevices& operator=(VolumeDevices&&) = delete;
   ~VolumeDevices();  // removes what it made
 
-  // Path of the origin's device; one that nobody is told of is made if there is none.
-  // EBUSY if somebody has it open.  `sectors`: how large it must be.
-  [[nodiscard]] Result<std::string> UnusedOrigin(uint64_t sectors);
-  // The same, of one that may be in use.
-  [[nodiscard]] Result<std::string> Origin(uint64_t sectors);
+  // One of the devices that show the same, and the others, which nobody can mount meanwhile.
+  struct Unused {
+    std::string path;
+    std::vector<Fd> others;
+  };
+  // Of those that show the origin; one that nobody is told of is made if none is large enough.
+  // EBUSY if somebody has one of them open.  `sectors`: how large it must be.
+  [[nodiscard]] Result<Unused> UnusedOrigin(uint64_t sectors);
   // The same of a snapshot's.
-  [[nodiscard]] Result<std::string> Snapshot(Tag tag, uint64_t sectors);
+  [[nodiscard]] Result<Unused> UnusedSnapshot(Tag tag, uint64_t sectors);
+  // Path of a device of the origin that may be in use.
+  [[nodiscard]] Result<std::string> Origin(uint64_t sectors);
 
-  // All that show the origin.
+  void RemoveMade();  // what this object has made, before its time
+
+  // All that show the origin, without what this object has made.
   [[nodiscard]] std::vector<dm::DdsnapDevice> Origins() const;
 
  private:
   VolumeDevices() = default;
+  [[nodiscard]] Result<Unused> Take(const std::string& tag, uint64_t sectors);
   [[nodiscard]] Result<std::string> Make(const std::string& tag, uint64_t sectors);
 
   std::string own_;

@@ -22,6 +22,9 @@ namespace ddsnap::agent {
 namespace {
 
 constexpr uint64_t kRetryMs = 100;
+// A server that is there registers sooner; one that cannot start is not to be started so often that
+// the service manager gives up.
+constexpr uint64_t kFirstWakeMs = 1000, kWakeMs = 10000;
 // The descriptor's number in the child, whose only one it is besides 0 to 2.
 constexpr int kHandedFd = 3;
 
@@ -63,8 +66,10 @@ KernelRequest::KernelRequest(const Context& context, wire::Channel& kernel,
       kernel_(kernel),
       need_server_(what),
       deadline_(context.loop.AddTimer([this] { OnLongWait(); })),
-      retry_(context.loop.AddTimer([this] { Retry(); })) {
+      retry_(context.loop.AddTimer([this] { Retry(); })),
+      wake_(context.loop.AddTimer([this] { Wake(); })) {
   deadline_.ArmAfter(context.link_wait_ms);
+  wake_.ArmAfter(kFirstWakeMs);
   Advance();
 }
 
@@ -154,6 +159,17 @@ void KernelRequest::OnLongWait() {
   ReportEvent(LOG_WARNING, kLinkWaitingEvent, VolumeOfDmName(name),
               "the kernel has waited " + std::to_string(context_.link_wait_ms / 1000) +
                   " s for a server of " + Numbers(devices()) + "; first writes wait with it");
+}
+
+// Nobody may have asked for a server since the last one ended, such as one that was stopped below a
+// volume that is up: whoever connects to its socket has the service manager start another.  The
+// connection itself is of no use, the server registers; without a service manager it is refused.
+void KernelRequest::Wake() {
+  const wire::Register* last = context_.registry.Last(devices());
+  if (!busy_ && context_.registry.Find(devices()) == nullptr && last != nullptr &&
+      last->uuid == need_server_->uuid)
+    (void)ConnectUnix(last->socket, /*nonblocking=*/true);
+  wake_.ArmAfter(kWakeMs);
 }
 
 void KernelRequest::Retry() {

@@ -43,6 +43,7 @@ class KernelRequest {
   void OnChildDone(int wait_status);
   void OnDeadline();
   void OnLongWait();
+  void Wake();
   void Retry();
   void Refuse(int error, const std::string& reason);
 
@@ -52,7 +53,7 @@ class KernelRequest {
   std::optional<wire::NeedServer> need_server_;
   bool busy_ = false;  // asking or handing over
   std::unique_ptr<wire::Channel> server_;
-  EventSource deadline_, retry_, child_;
+  EventSource deadline_, retry_, child_, wake_;
 };
 
 }  // namespace ddsnap::agent

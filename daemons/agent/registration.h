@@ -19,6 +19,9 @@ class Registry {
   void Remove(const void* owner);
   // Null where no server is known; valid until the next change.
   [[nodiscard]] const wire::Register* Find(const wire::VolumeDevices& devices) const;
+  // What was registered last for these devices, by a server that may have gone; null if nothing
+  // ever was.
+  [[nodiscard]] const wire::Register* Last(const wire::VolumeDevices& devices) const;
 
  private:
   struct Entry {
@@ -26,6 +29,7 @@ class Registry {
     wire::Register server;
   };
   std::map<wire::VolumeDevices, Entry> entries_;
+  std::map<wire::VolumeDevices, wire::Register> last_;  // one for each volume of this host
 };
 
 }  // namespace ddsnap::agent

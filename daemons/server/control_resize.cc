@@ -4,6 +4,7 @@
 // Sizes change between two links: the old one is closed, and HELLO of the new one
 // tells what sizes the kernel sees.  Every copy that was begun before has been recorded by
 // then, under the sizes that it was made for.
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -17,6 +18,10 @@ namespace ddsnap::server {
 namespace {
 
 using Json = nlohmann::json;
+
+// Of an origin's new size: the kernel refuses a table of another length on devices of such blocks
+// when it is switched to, and when it is too late to refuse here.
+constexpr uint64_t kOriginBlock = 4096;
 
 // 0 as a size: as large as the device is.
 Result<std::optional<uint64_t>> Wanted(const Json& request, const char* field) {
@@ -40,14 +45,24 @@ Result<ControlSession::Sizes> ControlSession::Resolve(const Sizes& wanted) {
   Sizes sizes = wanted;
   auto devices = volume.DeviceSizes();
   if (!devices) return Pass(devices);
-  if (sizes.origin == uint64_t{0}) sizes.origin = devices->origin;
+  const uint64_t present = server_.store().origin_size();
+  if (sizes.origin == uint64_t{0}) {
+    const uint64_t whole = devices->origin / kOriginBlock * kOriginBlock;
+    sizes.origin = devices->origin >= present ? std::max(whole, present) : whole;
+  }
   if (sizes.store == uint64_t{0}) sizes.store = devices->store;
   if (sizes.meta == uint64_t{0}) sizes.meta = devices->meta;
   if (sizes.origin && *sizes.origin > devices->origin)
     return Fail(EINVAL, "origin: its device has " + std::to_string(devices->origin) +
                             " bytes, not " + std::to_string(*sizes.origin));
-  if (sizes.origin && *sizes.origin % 512 != 0)
-    return Fail(EINVAL, "origin: its size must be a multiple of 512");
+  if (sizes.origin && *sizes.origin % kOriginBlock != 0 && *sizes.origin != present)
+    return Fail(EINVAL, "origin: a new size must be a multiple of " + std::to_string(kOriginBlock));
+  if (sizes.origin && *sizes.origin < present) {
+    auto longest = volume.LongestOriginTable();
+    if (!longest) return Pass(longest);
+    if (*longest > *sizes.origin)
+      return Fail(EBUSY, "origin: a device of " + std::to_string(*longest) + " bytes shows it");
+  }
   const KernelSession* kernel = server_.kernel();
   if (kernel == nullptr) return sizes;
   if (sizes.origin && *sizes.origin / 512 > kernel->origin_sectors())

@@ -33,6 +33,7 @@ class CreationQueue {
   void OnLinkLost();
   // True while the kernel holds writes for us: its RESUME will tell `live`.
   [[nodiscard]] bool barrier_up() const { return barrier_ != 0; }
+  [[nodiscard]] bool waiting() const { return !requests_.empty(); }
   // Ids up to this have been used.
   [[nodiscard]] uint64_t last_barrier() const { return last_barrier_; }
   // A link whose barriers had these ids goes on: READY of one that timed out may still come.

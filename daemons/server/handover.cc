@@ -21,15 +21,21 @@ Result<Handover> Match(const Fd& description, NamedFds& stored) {
   if (!bytes) return Pass(bytes);
   auto kept = wire::DecodeKept(*bytes);
   if (!kept) return Pass(kept);
-  Handover handover{.kept = std::move(*kept), .fds = {}};
-  for (size_t i = 0; i < handover.kept.connections.size(); ++i) {
+  Handover handover{.kept = {.commits = kept->commits}, .fds = {}};
+  for (size_t i = 0; i < kept->connections.size(); ++i) {
+    wire::KeptConnection& connection = kept->connections[i];
     const auto it = stored.find(NameOf(i));
-    if (it == stored.end()) return Fail(EBADMSG, NameOf(i) + ": is missing");
+    // Each connection's description stands for itself: whoever hung up takes nothing from others.
+    if (it == stored.end()) {
+      if (connection.link) Log(LOG_NOTICE, "the kernel's link has been closed meanwhile");
+      continue;
+    }
     // A descriptor's flags are not part of what the store keeps.
     if (::fcntl(it->second.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) {
       return FailErrno(errno, NameOf(i));
     }
     handover.fds.push_back(std::move(it->second));
+    handover.kept.connections.push_back(std::move(connection));
   }
   return handover;
 }

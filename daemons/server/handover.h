@@ -20,11 +20,13 @@ struct Handover {
   std::vector<Fd> fds;  // one for each of kept.connections
 };
 
-// Gives all to the service manager.  On an error nobody takes them up: they end with this process.
+// Gives all to the service manager.  On an error the description may be there or not: nobody takes
+// them up, or the successor does; what the store did not get ends with this process.
 [[nodiscard]] Status Leave(const Handover& handover);
 
-// What an earlier server has left.  Empty if it left nothing, or not all: the connections are
-// closed then.
+// What an earlier server has left.  A connection that is not there any more, because its peer hung
+// up and the service manager dropped it, is left out, be it the kernel's or not.  Empty without a
+// whole description: the connections are closed then.
 [[nodiscard]] Handover TakeUp(NamedFds stored);
 
 }  // namespace ddsnap::server

@@ -29,6 +29,9 @@ class LinkWaiter {
   void OnSettled();
   void OnLinkLost() { settled_ = false; }
 
+  // Somebody waits for a link.
+  [[nodiscard]] bool waiting() const { return !waiting_.empty(); }
+
  private:
   struct Waiting {
     uint64_t deadline;

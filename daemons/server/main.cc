@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // ddsnap-server: serves one snapshot store.
 #include <config.h>
+#include <signal.h>
 
 #include <cerrno>
 #include <utility>
@@ -25,7 +26,19 @@ Status CheckIdentity(const server::Config& config, const SnapStore& store) {
                           ", not of " + FormatUuid(*config.expected_uuid));
 }
 
+// From the first moment on: a termination that comes while the server starts must not end it, with
+// what it has just taken over from the one before.  It is delivered to the loop once that runs.
+// The server starts no other process.
+void HoldTermination() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  (void)::sigprocmask(SIG_BLOCK, &set, nullptr);
+}
+
 Status Serve(const server::Options& options) {
+  HoldTermination();
   auto passed = TakePassedFds();
   auto left = server::TakeUp(std::move(passed.stored));
   auto daemon = Daemon::Start(options.foreground);

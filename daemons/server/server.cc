@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "server.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -18,6 +20,12 @@ constexpr size_t kMaxSessions = 256;
 // stops talking must not keep the others from their answers.
 constexpr unsigned kMaxPutOff = 64;
 constexpr uint64_t kEndMs = 10000;  // for the requests under way when the server ends
+
+// The service manager drops such a connection from its store at once.
+bool HungUp(const Fd& fd) {
+  pollfd poll_fd = {.fd = fd.get(), .events = 0, .revents = 0};
+  return ::poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR)) != 0;
+}
 
 }  // namespace
 
@@ -186,9 +194,10 @@ void Server::Shutdown() {
   ScheduleTurn();
 }
 
-// Without its link, what is under way may wait for one that does not come any more.
+// Without the kernel's link, what waits for one may wait in vain.
 bool Server::RequestsUnderWay() const {
-  return kernel_ != nullptr &&
+  const bool in_vain = kernel_ == nullptr && (link_waiter_.waiting() || creations_.waiting());
+  return !in_vain &&
          std::any_of(sessions_.begin(), sessions_.end(), [](const auto& s) { return s->busy(); });
 }
 
@@ -209,7 +218,7 @@ Handover Server::Leave() {
   left.kept.commits = store().commits();
   for (const auto& session : sessions_) {
     auto one = session->Leave();
-    if (!one) continue;
+    if (!one || HungUp(one->fd)) continue;
     left.kept.connections.push_back(std::move(one->kept));
     left.fds.push_back(std::move(one->fd));
   }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -39,9 +40,7 @@ std::unique_ptr<Volume> Volume::TEST_Wrap(std::unique_ptr<SnapStore> store,
   return volume;
 }
 
-uint64_t Volume::store_sectors() const {
-  return store_->store_size() / 512;
-}
+uint64_t Volume::store_sectors() const { return store_->store_size() / 512; }
 
 Result<Volume::Sizes> Volume::DeviceSizes() const {
   if (!store_device_) return Sizes{INT64_MAX, INT64_MAX, INT64_MAX};
@@ -64,6 +63,23 @@ bool Volume::MaybeAttached() {
     if (Status s = store_->SetAttached(false); !s) Log(LOG_WARNING, s.error().text);
   }
   return false;
+}
+
+Result<uint64_t> Volume::LongestOriginTable() const {
+  if (!store_device_) return 0;  // made-up devices
+  auto devices = dm::ListDdsnapDevices();
+  if (!devices) {
+    const int code = devices.error().code;
+    if (code == ENOENT || code == ENODEV || code == EACCES) return 0;
+    return Pass(devices);
+  }
+  uint64_t longest = 0;
+  for (const auto& device : *devices) {
+    if (device.tag == "-1" && Same(device.store, devices_.store) &&
+        Same(device.origin, devices_.origin))
+      longest = std::max(longest, device.sectors * 512);
+  }
+  return longest;
 }
 
 std::string Volume::MarkPath() const {

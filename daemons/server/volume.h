@@ -41,6 +41,10 @@ class Volume {
   // or where that is not to be had, the store's memory of it.
   [[nodiscard]] bool MaybeAttached();
 
+  // The length of the longest table that shows the origin; 0 where there is none, or no
+  // device-mapper.
+  [[nodiscard]] Result<uint64_t> LongestOriginTable() const;  // in bytes
+
   // Leaves a durable mark that the origin is written to without copies.
   [[nodiscard]] Status MarkAbandoned();
 

@@ -72,6 +72,7 @@ std::optional<DdsnapDevice> ReadTable(const dm_names& entry) {
   if (type == nullptr || params == nullptr || std::string(type) != "ddsnap") return std::nullopt;
   DdsnapDevice device;
   device.name = entry.name;
+  if (const char* uuid = dm_task_get_uuid(task.get())) device.uuid = uuid;
   device.number = {major(entry.dev), minor(entry.dev)};
   std::string store, origin;
   std::istringstream(params) >> store >> origin >> device.socket >> device.tag;
@@ -172,6 +173,26 @@ Status CreateDevice(const NewDevice& device) {
   return RunAndSettle(task.get(), device.name + ": create", device.hidden ? kHidden : 0);
 }
 
+namespace {
+
+Status Resume(const std::string& name, const std::string& what) {
+  Task task = NewTask(DM_DEVICE_RESUME);
+  if (!task || !dm_task_set_name(task.get(), name.c_str())) return FailErrno(ENOMEM, name);
+  return RunAndSettle(task.get(), name + what);
+}
+
+void ClearTable(const std::string& name) {
+  Task task = NewTask(DM_DEVICE_CLEAR);
+  if (task && dm_task_set_name(task.get(), name.c_str())) (void)dm_task_run(task.get());
+}
+
+}  // namespace
+
+// The kernel takes the new table out of its slot, suspends, and swaps.  A swap that fails, such as
+// one whose limits do not fit, leaves the device suspended with the old table: all that is to be
+// written there would wait for ever.  Nothing is in the slot then, so that resuming once more is
+// resuming the old table.  A failure before that leaves the new one in its slot: it is cleared
+// first, for the same reason.
 Status ReloadDevice(const NewDevice& device) {
   if (Status s = CheckControl(); !s) return s;
   Task load = NewTask(DM_DEVICE_RELOAD);
@@ -182,13 +203,12 @@ Status ReloadDevice(const NewDevice& device) {
     return FailErrno(ENOMEM, device.name);
   }
   if (Status s = RunTask(load.get(), device.name + ": new table"); !s) return s;
-  Task resume = NewTask(DM_DEVICE_RESUME);
-  if (!resume || !dm_task_set_name(resume.get(), device.name.c_str()))
-    return FailErrno(ENOMEM, device.name);
-  Status s = RunAndSettle(resume.get(), device.name + ": switch to the new table");
+  Status s = Resume(device.name, ": switch to the new table");
   if (s) return s;
-  Task clear = NewTask(DM_DEVICE_CLEAR);
-  if (clear && dm_task_set_name(clear.get(), device.name.c_str())) (void)dm_task_run(clear.get());
+  ClearTable(device.name);
+  if (Status again = Resume(device.name, ": back to the old table"); !again)
+    return Fail(s.error().code, s.error().text + "; " + again.error().text +
+                                    ": it may be suspended, dmsetup resume " + device.name);
   return s;
 }
 

@@ -23,6 +23,7 @@ struct DeviceNumber {
 // A live device whose table is one line "0 N ddsnap STORE ORIGIN SOCKET TAG".
 struct DdsnapDevice {
   std::string name;
+  std::string uuid;  // may be empty
   DeviceNumber number;
   DeviceNumber store, origin;
   std::string socket;
@@ -61,7 +62,8 @@ struct NewDevice {
 // leaves no device behind.
 [[nodiscard]] Status CreateDevice(const NewDevice& device);
 // Gives a live device another table, of one target: loads it, and switches over while the
-// device is suspended for a moment.  On an error the old table goes on.
+// device is suspended for a moment.  On an error the old table goes on; only if it cannot even be
+// resumed the device stays suspended, and the error says so.
 [[nodiscard]] Status ReloadDevice(const NewDevice& device);
 // Removes it and waits for udev.  ENXIO if there is none; EBUSY if somebody
 // has it open, after trying for some seconds: udev itself may have it.

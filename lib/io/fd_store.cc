@@ -14,6 +14,7 @@ namespace ddsnap {
 namespace {
 
 constexpr uint64_t kAwaitUs = 5000000;
+constexpr unsigned kNoExecSeal = 8;  // MFD_NOEXEC_SEAL, which older headers lack
 constexpr off_t kMostMemory = 64 << 20;
 
 bool IsListener(int fd) { return sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) > 0; }
@@ -55,7 +56,9 @@ Status AwaitStored() {
 }
 
 Result<Fd> MakeMemory(std::span<const std::byte> contents) {
-  Fd fd(::memfd_create("zumastor", MFD_CLOEXEC));
+  // Kernels of before 6.3 do not know the second flag, and warn about nothing.
+  Fd fd(::memfd_create("zumastor", MFD_CLOEXEC | kNoExecSeal));
+  if (!fd && errno == EINVAL) fd.Reset(::memfd_create("zumastor", MFD_CLOEXEC));
   if (!fd) return FailErrno(errno, "memory file");
   for (size_t done = 0; done < contents.size();) {
     const ssize_t n = ::pwrite(fd.get(), contents.data() + done, contents.size() - done,

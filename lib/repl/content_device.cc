@@ -22,6 +22,10 @@ namespace {
 
 constexpr uint64_t kZeroPiece = 256 << 20;
 
+struct Access {
+  bool change, alone;
+};
+
 // The loop device that serves the file, or an empty string.
 std::string LoopDeviceOf(const struct stat& file) {
   std::string found;
@@ -45,7 +49,7 @@ std::string LoopDeviceOf(const struct stat& file) {
 class FileContent : public ContentDevice {
  public:
   [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> Open(const std::string& path,
-                                                                   bool change);
+                                                                   Access access);
   [[nodiscard]] Status Read(uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] Status Write(uint64_t offset, std::span<const std::byte> data) const override;
   [[nodiscard]] Status Zero(uint64_t offset, uint64_t length) const override;
@@ -64,7 +68,7 @@ class FileContent : public ContentDevice {
   Fd direct_;  // O_DIRECT; none where the file system has no such thing
 };
 
-Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path, bool change) {
+Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path, Access access) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) return FailErrno(errno, path);
   const bool block = S_ISBLK(st.st_mode);
@@ -74,10 +78,10 @@ Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path
   auto device = std::make_unique<FileContent>();
   device->block_ = block;
   device->name_ = path;
-  const int flags = (change ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+  const int flags = (access.change ? O_RDWR : O_RDONLY) | O_CLOEXEC;
   // O_EXCL without O_CREAT has a meaning for block devices only: nobody else
   // holds it so, as mounts and device-mapper do.
-  device->cached_.Reset(::open(path.c_str(), flags | (change && block ? O_EXCL : 0)));
+  device->cached_.Reset(::open(path.c_str(), flags | (access.alone && block ? O_EXCL : 0)));
   if (!device->cached_) {
     if (errno != EBUSY) return FailErrno(errno, path);
     return Fail(EBUSY, path +
@@ -85,7 +89,7 @@ Result<std::unique_ptr<ContentDevice>> FileContent::Open(const std::string& path
                            "program holds it");
   }
   const int fd = device->cached_.get();
-  if (change && !block) {
+  if (access.alone && !block) {
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
       return errno == EWOULDBLOCK ? Fail(EBUSY, path + ": in use: another program has locked it")
                                   : FailErrno(errno, path);
@@ -172,11 +176,15 @@ uint64_t FileContent::NextData(uint64_t offset) const {
 }  // namespace
 
 Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToRead(const std::string& path) {
-  return FileContent::Open(path, false);
+  return FileContent::Open(path, {.change = false, .alone = false});
+}
+
+Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToReadAlone(const std::string& path) {
+  return FileContent::Open(path, {.change = false, .alone = true});
 }
 
 Result<std::unique_ptr<ContentDevice>> ContentDevice::OpenToChange(const std::string& path) {
-  return FileContent::Open(path, true);
+  return FileContent::Open(path, {.change = true, .alone = true});
 }
 
 }  // namespace ddsnap::repl

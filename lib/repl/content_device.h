@@ -20,6 +20,9 @@ class ContentDevice {
  public:
   // For reading.
   [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> OpenToRead(const std::string& path);
+  // For reading, held as by OpenToChange: others may read it too, but not mount or change it so.
+  [[nodiscard]] static Result<std::unique_ptr<ContentDevice>> OpenToReadAlone(
+      const std::string& path);
   // For reading and writing, by nobody else: EBUSY if the device is mounted,
   // part of another device or otherwise held, or the file is locked or behind
   // a loop device.

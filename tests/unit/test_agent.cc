@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 
 #include "agent/agent.h"
 #include "io/unix_socket.h"
@@ -160,6 +161,46 @@ START_TEST(a_registration_ends_with_its_connection) {
 }
 END_TEST
 
+// A service manager that listens where the server was starts another one for whoever connects.
+START_TEST(a_server_that_was_stopped_is_woken) {
+  Host host;
+  {
+    FakePeer registration(host.loop, host.socket);
+    registration.Send(host.Registration());
+    (void)registration.ExpectType(wire::kRegistered);
+  }
+  FakePeer kernel(host.loop, host.socket);
+  kernel.Send(NeedServer());  // nobody listens, and it waits
+  const Fd listener = *ListenUnix(host.server_socket);
+  host.AcceptAt(listener)->ExpectClosed();
+  ck_assert_uint_eq(kernel.waiting(), 0);
+  FakePeer registration(host.loop, host.socket);
+  registration.Send(host.Registration());
+  const auto server = host.AcceptAt(listener);
+  ck_assert(server->Expect<wire::Hello>().uuid == kUuid);
+  kernel.ExpectClosed();
+}
+END_TEST
+
+START_TEST(another_volumes_server_is_not_woken) {
+  Host host;
+  {
+    FakePeer registration(host.loop, host.socket);
+    registration.Send(host.Registration());
+    (void)registration.ExpectType(wire::kRegistered);
+  }
+  (void)host.loop.RunOnce(10);
+  const Fd listener = *ListenUnix(host.server_socket);
+  FakePeer kernel(host.loop, host.socket);
+  auto need = NeedServer();
+  need.uuid = {8};
+  kernel.Send(need);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+  while (std::chrono::steady_clock::now() < end) (void)host.loop.RunOnce(50);
+  ck_assert_int_eq(AcceptUnix(listener.get()).error().code, EAGAIN);
+}
+END_TEST
+
 START_TEST(garbage_ends_only_its_own_connection) {
   Host host;
   const std::byte garbage[64] = {std::byte{0xff}};
@@ -201,4 +242,5 @@ UNIT_MAIN("agent", the_socket_is_roots_alone, identify_is_passed_on_and_back,
           identify_waits_for_a_server, identify_ends_with_a_reason,
           the_servers_socket_is_handed_over, a_failed_hand_over_lets_the_kernel_ask_again,
           another_volume_is_refused, a_registration_ends_with_its_connection,
+          a_server_that_was_stopped_is_woken, another_volumes_server_is_not_woken,
           garbage_ends_only_its_own_connection, a_kernel_may_go_while_it_waits)

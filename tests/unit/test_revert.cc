@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 // Bringing an origin back to a snapshot's content.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cerrno>
 
+#include "io/unix_socket.h"
+#include "lib/temp_folder.h"
 #include "repl/revert.h"
 #include "repl_helpers.h"
+#include "reverting.h"
+#include "wire/frame.h"
+#include "wire/messages.h"
 
 using namespace ddsnap;
 using namespace ddsnap::unit;
@@ -27,7 +37,65 @@ Result<repl::RevertSummary> RevertFiles(const TempFile& snapshot, const TempFile
   return repl::Revert(*snapshot.Open(false), *origin.Open(true), ranges, options);
 }
 
+// A server as far as `end` goes: hears one request for each answer, which it gives or, where it is
+// empty, loses with the connection.
+void Answer(const Fd& listener, const std::vector<std::string>& answers) {
+  for (const std::string& answer : answers) {
+    const Fd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    char request[1000];
+    if (!peer || ::recv(peer.get(), request, sizeof request, 0) <= 0) ::_exit(2);
+    if (answer.empty()) continue;
+    wire::FrameWriter out;
+    out.Put(wire::kControlReply, 0, std::as_bytes(std::span(answer)));
+    if (!out.WriteTo(peer.get())) ::_exit(3);
+  }
+  ::_exit(0);
+}
+
+Status EndWith(const std::vector<std::string>& answers) {
+  test::TempFolder folder;
+  const std::string socket = folder / "server";
+  const Fd listener = *ListenUnix(socket);
+  ck_assert_int_eq(::fcntl(listener.get(), F_SETFL, 0), 0);
+  const pid_t server = ::fork();
+  if (server == 0) Answer(listener, answers);
+  const Status s = EndRevert(socket, 3);
+  int code = -1;
+  ck_assert_int_eq(::waitpid(server, &code, 0), server);
+  ck_assert_int_eq(code, 0);
+  return s;
+}
+
 }  // namespace
+
+// An answer that is lost leaves open whether the server has heard it.
+START_TEST(an_end_whose_answer_is_lost_is_one) {
+  const std::string no =
+      R"({"error": 2, "text": "snapshot 3: no revert to it is under way any more"})";
+  const std::string full = R"({"error": 28, "text": "no space"})";
+  CK_OK(EndWith({"{}"}));
+  CK_OK(EndWith({"", "{}"}));
+  CK_OK(EndWith({"", no}));
+  CK_OK(EndWith({"", "", no}));
+  Status s = EndWith({no});
+  ck_assert(!s && s.error().code == ENOENT);
+  s = EndWith({"", full});
+  ck_assert(!s && s.error().code == ENOSPC);
+}
+END_TEST
+
+START_TEST(the_snapshot_is_held_like_the_origin) {
+  TempFile snapshot{Bytes(kChunk)};
+  auto held = repl::ContentDevice::OpenToReadAlone(snapshot.path());
+  CK_OK(held);
+  for (const auto& other : {repl::ContentDevice::OpenToReadAlone(snapshot.path()),
+                            repl::ContentDevice::OpenToChange(snapshot.path())}) {
+    ck_assert(!other);
+    ck_assert_int_eq(other.error().code, EBUSY);
+  }
+  CK_OK(repl::ContentDevice::OpenToRead(snapshot.path()));
+}
+END_TEST
 
 START_TEST(what_differs_is_written) {
   Random random(1);
@@ -114,4 +182,5 @@ START_TEST(half_done_and_again) {
 END_TEST
 
 UNIT_MAIN("revert", what_differs_is_written, what_is_not_named_stays, what_is_past_the_end_stays,
-          a_smaller_origin_is_refused, half_done_and_again)
+          a_smaller_origin_is_refused, half_done_and_again, the_snapshot_is_held_like_the_origin,
+          an_end_whose_answer_is_lost_is_one)

@@ -277,6 +277,17 @@ START_TEST(a_resize_closes_the_link_and_waits_for_the_next) {
   ck_assert_uint_eq(answer["store_size"].get<uint64_t>(), 120 * 512);
   ck_assert_uint_eq(s.Ask({{"verb", "size"}})["sectors"].get<uint64_t>(), (test::kOriginChunks + 5) * 8);
   ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "resize"}, {"meta", 4096}})), EINVAL);
+  for (const uint64_t odd : {uint64_t{512}, uint64_t{4095}, 2 * 4096 - uint64_t{512}}) {
+    for (const uint64_t chunks : {test::kOriginChunks, test::kOriginChunks - 20}) {
+      tool->Request({{"verb", "resize"}, {"origin", chunks * 4096 + odd}});
+      kernel->ExpectClosed();
+      kernel = s.Unlinked();
+      (void)kernel->Greet(s.store->uuid(), (test::kOriginChunks + 5) * 8, 120);
+      ck_assert_int_eq(kernel->Attach(0), 0);
+      ck_assert_int_eq(ErrorOf(tool->Reply()), EINVAL);
+    }
+  }
+  ck_assert_uint_eq(s.store->origin_size(), (test::kOriginChunks + 5) * 4096);
 }
 END_TEST
 

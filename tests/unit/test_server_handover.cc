@@ -181,6 +181,46 @@ START_TEST(tools_that_have_connected_are_served) {
 }
 END_TEST
 
+// Before the server has left, and after: the service manager has dropped the connection then.
+START_TEST(a_tool_that_hangs_up_costs_nobody_the_link) {
+  Served s;
+  const auto first = s.Tool();  // so that the link's number changes
+  (void)first->Ask({{"verb", "list"}});
+  const auto kernel = s.Link();
+  const Epoch epoch = s.Create(*kernel, 0);
+  const auto tool = s.Tool();
+  (void)tool->Ask({{"verb", "list"}});
+  auto left = s.End();
+  ck_assert_uint_eq(left.fds.size(), 3);
+  first->Close();
+  auto stored = Stored(left, wire::EncodeKept(left.kept));
+  stored.erase("connection-0");
+  auto taken = server::TakeUp(std::move(stored));
+  ck_assert_uint_eq(taken.fds.size(), 2);
+  s.Start(std::move(taken));
+  ck_assert_uint_eq(kernel->Map(epoch, 1, 1).at(0).kind, DDSNAP_RUN_ORIGIN);
+  ck_assert(tool->Ask({{"verb", "status"}})["link"] == "connected");
+}
+END_TEST
+
+START_TEST(who_has_hung_up_is_left_out) {
+  Served s;
+  const auto kernel = s.Link();
+  const auto stays = s.Tool(), goes = s.Tool();
+  (void)stays->Ask({{"verb", "list"}});
+  (void)goes->Ask({{"verb", "list"}});
+  bool ended = false;
+  s.server->TEST_OnEnd([&ended] { ended = true; });
+  s.server->Shutdown();
+  ck_assert(test::RunUntil(s.loop, [&ended] { return ended; }));
+  goes->Close();  // which no loop sees any more
+  CK_OK(s.server->Finish());
+  const auto left = s.server->Leave();
+  ck_assert_uint_eq(left.fds.size(), 2);
+  ck_assert_uint_eq(left.kept.connections.size(), 2);
+}
+END_TEST
+
 START_TEST(a_link_in_doubt_is_closed) {
   const auto closed = [](const std::function<void(Served&, server::Handover&)>& change) {
     Served s;
@@ -199,7 +239,7 @@ START_TEST(a_link_in_doubt_is_closed) {
   closed([](Served&, auto& left) { --left.kept.connections[0].link->live; });
   closed([](Served&, auto& left) { left.kept.connections[0].link->hello.uuid[3] ^= 1; });
   closed([](Served&, auto& left) { ++left.kept.connections[0].link->hello.version; });
-  closed([](Served&, auto& left) { ++left.kept.connections[0].link->hello.store_sectors; });
+  closed([](Served&, auto& left) { --left.kept.connections[0].link->hello.store_sectors; });
   closed([](Served&, auto& left) { left.kept.connections[0].link->hello.origin_sectors = 7; });
 }
 END_TEST
@@ -222,8 +262,16 @@ START_TEST(a_description_serves_once_and_whole) {
   }
   {
     auto stored = Stored(left, good);
-    stored.erase("connection-1");
-    ck_assert(server::TakeUp(std::move(stored)).fds.empty());
+    stored.erase("connection-1");  // the tool has hung up
+    auto taken = server::TakeUp(std::move(stored));
+    ck_assert_uint_eq(taken.fds.size(), 1);
+    ck_assert_uint_eq(taken.kept.connections.size(), 1);
+    ck_assert(taken.kept.connections[0].link.has_value());
+    stored = Stored(left, good);
+    stored.erase("connection-0");  // the kernel has
+    taken = server::TakeUp(std::move(stored));
+    ck_assert_uint_eq(taken.fds.size(), 1);
+    ck_assert(!taken.kept.connections.at(0).link);
     stored = Stored(left, good);
     stored.erase("connections");
     ck_assert(server::TakeUp(std::move(stored)).fds.empty());
@@ -279,4 +327,5 @@ UNIT_MAIN("server_handover", the_link_goes_on, a_frame_may_be_split_between_two_
           a_creation_under_way_is_ended_first,
           ready_of_a_barrier_that_timed_out_is_not_the_next_servers,
           tools_that_have_connected_are_served, a_link_in_doubt_is_closed,
+          a_tool_that_hangs_up_costs_nobody_the_link, who_has_hung_up_is_left_out,
           a_description_serves_once_and_whole, unsent_output_is_sent_by_the_next)

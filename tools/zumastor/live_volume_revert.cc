@@ -5,7 +5,9 @@
 #include "dm/dm.h"
 #include "host/mounts.h"
 #include "live_volume.h"
+#include "report.h"
 #include "service_manager.h"
+#include "snapshot_mounts.h"
 #include "volume/unit_name.h"
 
 namespace ddsnap {
@@ -13,10 +15,13 @@ namespace ddsnap {
 std::string LiveVolume::RevertDmName() const { return OriginDmName(name()) + "@revert"; }
 
 Result<Reverted> LiveVolume::RevertHidden(Tag tag, const RevertProgress& progress) const {
+  // What somebody has looked at is still mounted; what is in use refuses.
+  if (Status s = UnmountSnapshot(*this, tag); !s) return Pass(s);
   RevertRequest request;
   request.socket = ServerSocket(name());
   request.tag = tag;
   request.own = RevertDmName();
+  request.no_other_origin = true;
   request.progress = progress;
   auto reverted = RevertOrigin(request);
   if (!reverted) return Fail(reverted.error().code, name() + ": " + reverted.error().text);
@@ -65,6 +70,10 @@ Result<Reverted> LiveVolume::Revert(Tag tag, const RevertProgress& progress) {
   if (status && !RevertUnderWay(*status)) {
     Status s = AttachOrigin();
     if (!s && reverted) return Pass(s);
+  }
+  if (auto snapshots = Snapshots()) {
+    Status s = SyncSnapshotMounts(*this, *snapshots);
+    if (!s) Warn(s.error().text);
   }
   return reverted;
 }
