@@ -84,7 +84,7 @@ parallel() {
 	run zumastor define schedule cmd --hourly 3 --custom '*-*-* *:*:00/5,4'
 	again 25 'zumastor snapshot cmd' & pids+=($!)
 	again 25 'zumastor snapshot cmd --rotation hourly' & pids+=($!)
-	again 25 'zumastor delete cmd $(zumastor list cmd --json | jq ".[].tag" | shuf -n 1)' & pids+=($!)
+	again 25 'zumastor delete cmd $(zumastor list cmd --json | jq ".[].tag" | shuf -n 1 | grep . || echo 0)' & pids+=($!)
 	again 25 'zumastor run-schedule cmd' & pids+=($!)
 	again 25 'zumastor status cmd --json | jq -e .volume' & pids+=($!)
 	again 25 'zumastor stop cmd; sleep 1; zumastor start cmd' & pids+=($!)
