@@ -128,11 +128,19 @@ Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
   return {};
 }
 
+// The newest live snapshot after `before` that has this chunk, or 0: a snapshot made of a
+// smaller origin ends before it.  Sizes and states are as the journal's records have left
+// them, so replay answers the same.
+Epoch SnapStoreImpl::NewestWith(uint64_t chunk, Epoch before) const {
+  for (auto it = live_.rbegin(); it != live_.rend() && *it > before; ++it)
+    if (chunk < Chunks(FindEpoch(*it)->size)) return *it;
+  return 0;
+}
+
 Result<bool> SnapStoreImpl::NeedsCopy(uint64_t chunk) {
-  if (live_.empty()) return false;
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
-  return !*last || (*last)->key.minor < live_.back();
+  return NewestWith(chunk, *last ? (*last)->key.minor : 0) != 0;
 }
 
 Result<bool> SnapStoreImpl::NeedsPrivate(Epoch snapshot, uint64_t chunk) {
@@ -173,8 +181,8 @@ Status SnapStoreImpl::CopyOne(uint64_t chunk, uint64_t address, bool unreadable)
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
   const Epoch before = *last ? (*last)->key.minor : 0;
-  // The newest live snapshot has this content already, or nobody needs it.
-  if (live_.empty() || before >= live_.back()) return FreeChunks(address, 1, false);
+  // Whoever has that chunk has this content already, or nobody has it.
+  if (NewestWith(chunk, before) == 0) return FreeChunks(address, 1, false);
   const uint64_t content = unreadable ? kNoAddress : address;
   if (Status s = trees_[disk::kExceptions]->Put({chunk, super_.epoch}, {content}); !s) return s;
   if (Status s = trees_[disk::kLabels]->Put({super_.epoch, chunk}, {}); !s) return s;

@@ -146,28 +146,34 @@ Status SnapStoreImpl::ShrinkChunks(uint64_t chunks) {
 // ---- the origin
 
 // Where an origin becomes smaller, what snapshots need of its end must be in the store: every
-// chunk from the new end on has an exception that serves the newest of them.
+// chunk from the new end on has an exception that serves the newest of those that have it.
 Status SnapStoreImpl::CheckTail(uint64_t bytes) {
-  Epoch newest = 0;
-  uint64_t size = 0;
-  for (const Snapshot& snap : snapshots_) {
-    if (snap.state != Snapshot::State::kOk || snap.size <= bytes) continue;
-    newest = snap.epoch;
-    size = std::max(size, snap.size);
+  // From the newest to the oldest: each answers for the chunks that no newer one reaches.
+  const uint64_t first = bytes / super_.chunk_bytes, end = Chunks(super_.origin_bytes);
+  uint64_t missing = 0, from = first;
+  for (auto it = live_.rbegin(); it != live_.rend() && from < end; ++it) {
+    // Where `from` is the chunk that the new end cuts through, this one may end there as well.
+    const uint64_t size = FindEpoch(*it)->size, to = std::min(Chunks(size), end);
+    if (size <= bytes || to <= from) continue;
+    auto lacking = CountWithout(*it, from, to);
+    if (!lacking) return Pass(lacking);
+    missing += *lacking;
+    from = to;
   }
-  if (newest == 0) return {};
-  const uint64_t first = bytes / super_.chunk_bytes;
-  std::vector<bool> there(Chunks(std::min(size, super_.origin_bytes)) - first);
-  Status s = trees_[disk::kLabels]->Scan({newest, 0}, [&](const Entry& entry) {
-    if (entry.key.minor >= first && entry.key.minor - first < there.size())
-      there[entry.key.minor - first] = true;
-    return true;
-  });
-  if (!s) return s;
-  const auto missing = static_cast<uint64_t>(std::count(there.begin(), there.end(), false));
   if (missing == 0) return {};
   return Fail(EBUSY, "origin: " + std::to_string(missing) +
                          " chunks beyond the new end are needed by snapshots and not copied yet");
+}
+
+// How many of the chunks [from, to) have no exception with that label or a newer one.
+Result<uint64_t> SnapStoreImpl::CountWithout(Epoch label, uint64_t from, uint64_t to) {
+  std::vector<bool> there(to - from);
+  Status s = trees_[disk::kLabels]->Scan({label, 0}, [&](const Entry& entry) {
+    if (entry.key.minor >= from && entry.key.minor < to) there[entry.key.minor - from] = true;
+    return true;
+  });
+  if (!s) return Pass(s);
+  return static_cast<uint64_t>(std::count(there.begin(), there.end(), false));
 }
 
 }  // namespace ddsnap

@@ -120,6 +120,7 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status CheckWritable() const;
   [[nodiscard]] Status Poison(Status s);
   [[nodiscard]] Status CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count, uint64_t address);
+  [[nodiscard]] Epoch NewestWith(uint64_t chunk, Epoch before) const;
   [[nodiscard]] Result<bool> NeedsCopy(uint64_t chunk);
   [[nodiscard]] Result<bool> NeedsPrivate(Epoch snapshot, uint64_t chunk);
   [[nodiscard]] Status RecordOrigin(disk::RecordType type, uint64_t chunk, uint64_t count,
@@ -168,6 +169,7 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status GrowChunks(uint64_t chunks);
   [[nodiscard]] Status ShrinkChunks(uint64_t chunks);
   [[nodiscard]] Status CheckTail(uint64_t bytes);
+  [[nodiscard]] Result<uint64_t> CountWithout(Epoch label, uint64_t from, uint64_t to);
 
   // queries.cc
   [[nodiscard]] Status ComputeSpace() const;

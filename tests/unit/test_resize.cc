@@ -161,6 +161,77 @@ START_TEST(an_origin_shrinks_when_its_end_is_copied) {
 }
 END_TEST
 
+START_TEST(what_no_snapshot_has_is_not_kept) {
+  Machine m(16 * kMiB);
+  CK_OK(m.store->SetOriginSize(50 * kChunk));
+  const Epoch small = *m.store->Create(0, 0);
+  CK_OK(m.store->SetOriginSize(100 * kChunk));
+  const uint64_t free = m.store->space().free_chunks;
+  auto grant = m.store->Grant(4);
+  CK_OK(grant);
+  ck_assert_uint_eq(grant->front().count, 4);
+  const uint64_t address = grant->front().address;
+  // Across the end of the snapshot, and past it.
+  CK_OK(m.store->RecordCopy(49, 2, address));
+  CK_OK(m.store->RecordCopy(98, 1, address + 2));
+  CK_OK(m.store->RecordUnreadable(99, 1, address + 3));
+  CK_OK(m.store->Commit(true));
+  ck_assert_uint_eq(m.store->space().free_chunks, free - 1);
+  auto space = m.store->SpaceOf(small);
+  CK_OK(space);
+  ck_assert_uint_eq(space->chunks, 1);
+  m.CheckSoundness();
+  m.Open();
+  ck_assert_uint_eq(m.store->space().free_chunks, free - 1);
+  // Told again on another link.
+  CK_OK(m.store->RecordCopy(49, 2, address));
+  CK_OK(m.store->RecordUnreadable(99, 1, address + 3));
+  ck_assert_uint_eq(m.store->space().free_chunks, free - 1);
+  // A snapshot of the larger origin needs them.
+  const Epoch large = *m.store->Create(1, 0);
+  grant = m.store->Grant(2);
+  CK_OK(grant);
+  CK_OK(m.store->RecordCopy(98, 2, grant->front().address));
+  CK_OK(m.store->Commit(true));
+  auto runs = m.store->Lookup(large, 98, 2, 10);
+  CK_OK(runs);
+  ck_assert_int_eq(static_cast<int>(runs->front().kind), static_cast<int>(Run::Kind::kShared));
+  ck_assert_uint_eq(runs->front().count, 2);
+  m.CheckSoundness();
+}
+END_TEST
+
+START_TEST(an_origin_shrinks_past_snapshots_of_several_sizes) {
+  Machine m(16 * kMiB);
+  const auto copy = [&m](uint64_t from, uint64_t to) {
+    auto grant = m.store->Grant(to - from);
+    CK_OK(grant);
+    ck_assert_uint_eq(grant->front().count, to - from);
+    CK_OK(m.store->RecordCopy(from, to - from, grant->front().address));
+  };
+  const Epoch large = *m.store->Create(0, 0);
+  copy(50, 100);
+  CK_OK(m.store->SetOriginSize(50 * kChunk));
+  const Epoch small = *m.store->Create(1, 0);
+  CK_OK(m.store->SetOriginSize(100 * kChunk));
+  // The newest does not have what lies past chunk 50; the older one has it in the store.
+  ck_assert_int_eq(ErrorOf(m.store->SetOriginSize(40 * kChunk)), EBUSY);
+  copy(41, 50);
+  ck_assert_int_eq(ErrorOf(m.store->SetOriginSize(40 * kChunk)), EBUSY);
+  copy(40, 41);
+  CK_OK(m.store->SetOriginSize(40 * kChunk));
+  CK_OK(m.store->Commit(true));
+  m.Open();
+  m.CheckSoundness();
+  for (const auto& [epoch, chunks] : {std::pair{large, 100}, {small, 50}}) {
+    auto runs = m.store->Lookup(epoch, 40, static_cast<uint64_t>(chunks) - 40, 100);
+    CK_OK(runs);
+    for (const Run& run : *runs)
+      ck_assert_int_eq(static_cast<int>(run.kind), static_cast<int>(Run::Kind::kShared));
+  }
+}
+END_TEST
+
 START_TEST(a_store_of_version_1_becomes_one_of_version_2) {
   Machine m(16 * kMiB);
   CK_OK(m.store->Create(5, 0));
@@ -196,4 +267,6 @@ END_TEST
 
 UNIT_MAIN("resize", it_grows_and_every_new_chunk_can_be_used, a_metadata_device_grows,
           what_is_in_use_is_not_cut_off, a_store_with_its_own_metadata_has_a_limit,
-          an_origin_shrinks_when_its_end_is_copied, a_store_of_version_1_becomes_one_of_version_2)
+          an_origin_shrinks_when_its_end_is_copied, what_no_snapshot_has_is_not_kept,
+          an_origin_shrinks_past_snapshots_of_several_sizes,
+          a_store_of_version_1_becomes_one_of_version_2)
