@@ -115,7 +115,9 @@ Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
                           : snap != nullptr ? Chunks(snap->size) : ~uint64_t{0};
   if (count == 0 || chunk >= chunks || count > chunks - chunk)
     return Fail(EINVAL, "a copy of chunks outside the origin");
-  if (address + count < address) return Fail(EINVAL, "a copy outside the store");
+  // By the store's size, since of a snapshot that is gone none is known.
+  if (count > maps_[1]->units() || address + count < address)
+    return Fail(EINVAL, "a copy outside the store");
   if (grants_.Contains(address, count)) return {};
   for (uint64_t i = 0; i < count; ++i) {
     if (grants_.Contains(address + i, 1)) continue;
@@ -392,6 +394,10 @@ Status SnapStoreImpl::SetReverting(Epoch snapshot) {
     if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
     if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, Name(snapshot) + ": was given up");
   }
+  // A program that knows version 1 only must not come to read this record: it refuses a store
+  // of which both superblocks say more.
+  while (old_copy_[0] || old_copy_[1])
+    if (Status s = Checkpoint(); !s) return s;
   return Change(disk::kRevert, disk::Number{snapshot, uint64_t{0}}, [&] {
     super_.reverting = snapshot;
     return Status{};
@@ -402,8 +408,12 @@ Status SnapStoreImpl::SetOriginSize(uint64_t bytes) {
   if (Status s = CheckWritable(); !s) return s;
   if (bytes == 0 || bytes % 512 != 0) return Fail(EINVAL, "origin: impossible size");
   if (bytes == super_.origin_bytes) return {};
-  if (bytes < super_.origin_bytes)
+  if (bytes < super_.origin_bytes) {
+    const Snapshot* goal = FindEpoch(super_.reverting);
+    if (goal != nullptr && bytes < goal->size)
+      return Fail(EBUSY, "origin: is being reverted to a snapshot that is larger than that");
     if (Status s = CheckTail(bytes); !s) return s;
+  }
   return Change(disk::kOriginSize, disk::Number{bytes, uint64_t{0}}, [&] {
     super_.origin_bytes = bytes;
     return Status{};

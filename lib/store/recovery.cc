@@ -50,6 +50,7 @@ Status SnapStoreImpl::Recover() {
   super_ = std::move(found->super);
   copy_ = found->copy;
   other_super_ = found->other;
+  old_copy_ = found->old;
   if (super_.separate != (&meta_ != &store_))
     return Fail(EINVAL, meta_.name() + (super_.separate ? ": needs its store device as well"
                                                         : ": is not a metadata device"));

@@ -7,6 +7,7 @@
 #ifndef DDSNAP_STORE_SNAPSTORE_IMPL_H_
 #define DDSNAP_STORE_SNAPSTORE_IMPL_H_
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -187,6 +188,7 @@ class SnapStoreImpl final : public SnapStore {
   Superblock super_;     // as it is now; roots and maps only as of the last durable one
   unsigned copy_ = 0;    // which copy is durable
   std::optional<Error> other_super_;
+  std::array<bool, 2> old_copy_{};  // that copy on the disk says an earlier version
   std::unique_ptr<BlockCache> cache_;
   std::vector<std::unique_ptr<SpaceMap>> maps_;
   std::unique_ptr<Transaction> tx_;
