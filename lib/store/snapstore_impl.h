@@ -106,6 +106,15 @@ class SnapStoreImpl final : public SnapStore {
     Key next;
     bool privates = false;
   };
+  struct ResizePlan {
+    std::array<MapLayout, 2> maps;              // of blocks, of chunks: as they are to be
+    std::array<MapLayout::Segment, 2> added{};  // the new segment of each; no pages: none
+    void Grow(size_t i, uint64_t units, const MapLayout::Segment& segment) {
+      maps[i].units = units;
+      added[i] = segment;
+      if (segment.pages > 0) maps[i].segments.push_back(segment);
+    }
+  };
   enum class Phase { kIdle, kBlocks, kMaps, kSuper };
 
   // recovery.cc
@@ -115,7 +124,7 @@ class SnapStoreImpl final : public SnapStore {
                                    std::span<const std::byte> payload);
   [[nodiscard]] Status ApplyNumber(uint16_t type, uint64_t key, uint64_t value);
   [[nodiscard]] Status NewBoot();
-  [[nodiscard]] uint64_t MadeLimit() const;
+  [[nodiscard]] uint64_t MadeLimit(uint64_t blocks) const;
 
   // changes.cc
   [[nodiscard]] Status CheckWritable() const;
@@ -166,14 +175,20 @@ class SnapStoreImpl final : public SnapStore {
   // resize.cc
   [[nodiscard]] Status CheckSizes(uint64_t store_bytes, uint64_t meta_bytes) const;
   [[nodiscard]] Result<uint64_t> PagesToAdd(const MapLayout& layout, uint64_t units) const;
-  [[nodiscard]] Status GrowMetadata(uint64_t bytes);
-  [[nodiscard]] Status GrowChunks(uint64_t chunks);
-  [[nodiscard]] Status ShrinkChunks(uint64_t chunks);
+  [[nodiscard]] bool LeavesReserve(const ResizePlan& plan) const;
+  [[nodiscard]] Status PlanMetadata(uint64_t bytes, ResizePlan* plan) const;
+  [[nodiscard]] Status PlanChunks(uint64_t chunks, ResizePlan* plan);
+  [[nodiscard]] Result<std::optional<uint64_t>> FindBlocks(uint64_t count, const ResizePlan& plan);
+  [[nodiscard]] Status CheckFree(uint64_t chunks);
+  [[nodiscard]] Status Adopt(const ResizePlan& plan);
   [[nodiscard]] Status CheckTail(uint64_t bytes);
   [[nodiscard]] Result<uint64_t> CountWithout(Epoch label, uint64_t from, uint64_t to);
 
   // queries.cc
   [[nodiscard]] Status ComputeSpace() const;
+  // The trees' reserve: what two generations of blocks may take, so that no
+  // change of metadata fails for lack of space while chunks are still handed out.
+  [[nodiscard]] static uint64_t Reserve(uint64_t made_limit) { return 2 * made_limit + 64; }
   [[nodiscard]] uint64_t GrantableChunks() const;
   [[nodiscard]] uint64_t Chunks(uint64_t bytes) const {
     return bytes / super_.chunk_bytes + (bytes % super_.chunk_bytes != 0);

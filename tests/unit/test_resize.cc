@@ -17,6 +17,20 @@ namespace {
 constexpr uint64_t kChunk = 4096;
 constexpr uint64_t kMiB = 1 << 20;
 
+// With a part that cannot be written.
+class PoorDevice : public FaultDevice {
+ public:
+  using FaultDevice::FaultDevice;
+  void BadFrom(uint64_t offset) { bad_from_ = offset; }
+  [[nodiscard]] Status Write(uint64_t offset, std::span<const std::byte> data) override {
+    if (offset + data.size() > bad_from_) return Fail(EIO, name() + ": cannot be written");
+    return FaultDevice::Write(offset, data);
+  }
+
+ private:
+  uint64_t bad_from_ = ~uint64_t{0};
+};
+
 struct Machine {
   explicit Machine(uint64_t store_bytes, uint64_t meta_bytes = 0)
       : store_device(power, store_bytes, "store"), meta_device(power, meta_bytes, "meta") {
@@ -54,7 +68,7 @@ struct Machine {
   }
 
   PowerSwitch power;
-  FaultDevice store_device, meta_device;
+  PoorDevice store_device, meta_device;
   std::unique_ptr<SnapStore> store;
 };
 
@@ -122,9 +136,76 @@ START_TEST(a_store_with_its_own_metadata_has_a_limit) {
   Machine m(16 * kMiB);
   m.store_device.SetSize(4096 * kMiB);
   ck_assert_int_eq(ErrorOf(m.store->Resize(4096 * kMiB, 0)), EFBIG);
+  // At least 60 bytes of trees for every chunk; a few blocks are something else.
+  const StoreSpace space = m.store->space();
+  const uint64_t chunks = (space.metadata_bytes + space.metadata_free_bytes + 32 * 4096) / 60;
+  ck_assert_int_eq(ErrorOf(m.store->Resize(chunks * kChunk, 0)), EFBIG);
   CK_OK(m.store->Resize(48 * kMiB, 0));
   ck_assert_uint_eq(m.store->space().total_chunks, 48 * kMiB / kChunk);
   m.CheckSoundness();
+}
+END_TEST
+
+START_TEST(what_is_refused_changes_nothing) {
+  Machine m(16 * kMiB, 4 * kMiB);
+  const uint64_t all = m.GrantAll();
+  m.meta_device.SetSize(8 * kMiB);
+  // The metadata could grow, the store cannot become smaller: neither is done.
+  ck_assert_int_eq(ErrorOf(m.store->Resize(8 * kMiB, 8 * kMiB)), EBUSY);
+  ck_assert_uint_eq(m.store->meta_size(), 4 * kMiB);
+  m.meta_device.SetSize(4 * kMiB);
+  CK_OK(m.store->ReturnAllGrants());
+  CK_OK(m.store->Checkpoint());
+  m.CheckSoundness();
+  m.Open();
+  ck_assert_uint_eq(m.GrantAll(), all);
+}
+END_TEST
+
+START_TEST(a_new_part_that_cannot_be_written_costs_nothing) {
+  Machine m(64 * kMiB, 4 * kMiB);
+  CK_OK(m.store->Create(0, 0));
+  m.meta_device.SetSize(512 * kMiB);
+  m.store_device.SetSize(1024 * kMiB);
+  m.meta_device.BadFrom(4 * kMiB);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(1024 * kMiB, 512 * kMiB)), EIO);
+  ck_assert(!m.store->failed());
+  ck_assert_uint_eq(m.store->store_size(), 64 * kMiB);
+  ck_assert_uint_eq(m.store->space().free_chunks, 64 * kMiB / kChunk);
+  CK_OK(m.store->Create(1, 0));
+  CK_OK(m.store->Checkpoint());
+  m.CheckSoundness();
+  m.Open();
+  ck_assert_ptr_nonnull(m.store->Find(0));
+  m.meta_device.BadFrom(~uint64_t{0});
+  CK_OK(m.store->Resize(1024 * kMiB, 512 * kMiB));
+  m.CheckSoundness();
+  m.Open();
+  ck_assert_uint_eq(m.GrantAll(), 1024 * kMiB / kChunk);
+}
+END_TEST
+
+// Map pages take tree blocks, but not those without which nothing is granted.
+START_TEST(the_map_leaves_the_trees_their_reserve) {
+  constexpr uint64_t kPage = disk::kBitsPerPage * kChunk;  // bytes that a page of the map covers
+  Machine m(64 * kMiB, 4 * kMiB);
+  m.store_device.SetSize(1000 * kPage);
+  ck_assert_int_eq(ErrorOf(m.store->Resize(420 * kPage, 0)), ENOSPC);
+  CK_OK(m.store->Grant(1));
+  CK_OK(m.store->Resize(250 * kPage, 0));
+  CK_OK(m.store->Grant(1));
+  // No room to double it, but for what it needs.
+  CK_OK(m.store->Resize(255 * kPage, 0));
+  ck_assert_uint_eq(m.store->space().total_chunks, 255 * kPage / kChunk);
+  CK_OK(m.store->Grant(1));
+  m.Open();
+  CK_OK(m.store->Grant(1));
+  // A larger metadata device makes room for it in the same step.
+  m.meta_device.SetSize(16 * kMiB);
+  CK_OK(m.store->Resize(1000 * kPage, 16 * kMiB));
+  CK_OK(m.store->Grant(1));
+  m.Open();
+  CK_OK(m.store->Grant(1));
 }
 END_TEST
 
@@ -294,7 +375,9 @@ END_TEST
 
 UNIT_MAIN("resize", it_grows_and_every_new_chunk_can_be_used, a_metadata_device_grows,
           what_is_in_use_is_not_cut_off, a_store_with_its_own_metadata_has_a_limit,
-          an_origin_shrinks_when_its_end_is_copied, what_no_snapshot_has_is_not_kept,
+          what_is_refused_changes_nothing, a_new_part_that_cannot_be_written_costs_nothing,
+          the_map_leaves_the_trees_their_reserve, an_origin_shrinks_when_its_end_is_copied,
+          what_no_snapshot_has_is_not_kept,
           an_origin_shrinks_past_snapshots_of_several_sizes,
           a_goal_of_a_revert_is_not_cut_off, a_report_for_a_snapshot_that_is_gone_has_a_bound,
           a_store_of_version_1_becomes_one_of_version_2)
