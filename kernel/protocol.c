@@ -51,6 +51,11 @@ static bool on_refused(struct ddsnap_volume *vol, const void *payload, unsigned 
 static void link_is_up(struct ddsnap_volume *vol)
 {
 	vol->link = LINK_UP;
+	/*
+	 * Ask once on every link, needed or not: GRANT_WANTED tells the server
+	 * that all grants of earlier links are its own again.
+	 */
+	vol->grant_used = true;
 	DMINFO("%pU: link to the server is up, epoch %llu", &vol->uuid,
 	       vol->barrier == BARRIER_ADOPT ? vol->adopt_epoch : vol->epoch);
 	ddsnap_event(vol, NULL);
@@ -527,11 +532,22 @@ unsigned int ddsnap_frame_next(struct ddsnap_volume *vol, u8 *buf)
 	case LINK_NEW:
 		return frame_hello(vol, buf);
 	case LINK_ATTACH:
-		return frame_attach(vol, buf) ?: frame_ready(vol, buf);
+		/*
+		 * Nothing else until all devices are named.  A barrier may come by
+		 * now; its READY waits for step 3 of the protocol, which ATTACHED
+		 * brings whether or not the server waits for READY.
+		 */
+		return frame_attach(vol, buf);
 	case LINK_UP:
-		/* Reports and maps before the first GRANT_WANTED of a link. */
-		return frame_ready(vol, buf) ?: frame_attach(vol, buf) ?:
-		       frame_reports(vol, buf) ?: frame_maps(vol, buf) ?:
+		/*
+		 * Reports and maps before the first GRANT_WANTED of a link.  Reports
+		 * before READY: what an earlier link recorded without the kernel
+		 * hearing of it is recognised under the epoch of then only, and
+		 * READY lets the next epoch begin.  While a barrier holds writes no
+		 * origin copy begins, so READY does not wait for ever.
+		 */
+		return frame_attach(vol, buf) ?: frame_reports(vol, buf) ?:
+		       frame_ready(vol, buf) ?: frame_maps(vol, buf) ?:
 		       frame_dropped(vol, buf) ?: frame_returns(vol, buf) ?:
 		       frame_detach(vol, buf) ?: frame_grant_wanted(vol, buf);
 	default:

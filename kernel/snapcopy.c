@@ -331,18 +331,28 @@ void ddsnap_copy_ended(struct ddsnap_pending *p, int read_err, unsigned long wri
 	spin_unlock_irqrestore(&vol->lock, flags);
 }
 
+/*
+ * The size is that of now, not of the last HELLO: an origin is cut after its
+ * tables and the server have become smaller.  A last chunk is read as far as it
+ * goes; a run with chunks that are gone fails, and is done again one by one.
+ */
 static void copy_start(struct ddsnap_volume *vol, struct ddsnap_pending *p)
 {
 	struct dm_io_region from, to;
 	u64 sectors = (u64)p->count << vol->chunk_shift;
-	sector_t start = ddsnap_sector(vol, p->chunk);
+	sector_t size;
 
 	if (!p->snapshot) {
 		p->from_bdev = vol->origin;
-		p->from = start;
+		p->from = ddsnap_sector(vol, p->chunk);
+	}
+	size = bdev_nr_sectors(p->from_bdev);
+	if (p->from + ((u64)(p->count - 1) << vol->chunk_shift) >= size) {
+		ddsnap_copy_ended(p, -EIO, 0);
+		return;
 	}
 	if (p->from_bdev == vol->origin)
-		sectors = min_t(u64, sectors, vol->origin_sectors - start);
+		sectors = min_t(u64, sectors, size - p->from);
 	from.bdev = p->from_bdev;
 	from.sector = p->from;
 	from.count = sectors;

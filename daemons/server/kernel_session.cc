@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -147,6 +148,8 @@ Status KernelSession::Continue(const wire::KeptLink& link) {
   server_.creations().Continue(link.last_barrier);
   server_.space().Continue(link.dropping, link.wanted, grants_settled_);
   server_.link_waiter().OnLinked();
+  told_ = true;
+  Heard();
   if (grants_settled_) server_.link_waiter().OnSettled();
   Log(LOG_INFO, "kernel link taken over");
   return {};
@@ -165,6 +168,7 @@ Status KernelSession::Attach(Epoch snapshot) {
   } else if (known->state == Snapshot::State::kGivenUp || server_.abandoned()) {
     answer.error = ESTALE;
   }
+  Heard();
   if (answer.error != ENOENT) ++attached_[snapshot];
   Hold(answer);
   // It may still read the store by mappings of an earlier link.
@@ -197,6 +201,7 @@ Status KernelSession::Report(const wire::Frame& frame) {
                             std::to_string(recorded_ + 1));
   }
   server_.CopiesReported();
+  Heard();
   for (const auto& report : wire::GetAll<wire::Report>(frame)) {
     if (Status s = Record(report); !s) {
       if (server_.store().failed()) return {};  // the turn's commit finds out
@@ -284,12 +289,23 @@ void KernelSession::FlushAck() {
   wire::Put(session_.held(), wire::Ack{.through = recorded_, .epoch = server_.store().epoch()});
 }
 
-void KernelSession::OnCommitted() { FlushAck(); }
+// WELCOME goes out with the turn's answers, which may be long after HELLO: what the kernel says
+// next is waited for from then on.
+void KernelSession::Heard() {
+  if (told_ && server_.kernel() == this) server_.link_waiter().OnHeard();
+}
+
+void KernelSession::OnCommitted() {
+  FlushAck();
+  if (welcome_ && !std::exchange(told_, true)) Heard();
+}
 
 void KernelSession::OnCommitFailed(const Error& why) {
   // Nothing of this turn may be acknowledged any more.
   acked_ = recorded_;
-  if (welcome_) SendAbandon(why);
+  if (!welcome_) return;
+  SendAbandon(why);
+  if (!std::exchange(told_, true)) Heard();
 }
 
 void KernelSession::SendBarrier(uint64_t id) { Hold(wire::Barrier{id}); }

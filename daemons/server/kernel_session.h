@@ -59,6 +59,7 @@ class KernelSession : public Peer {
   [[nodiscard]] Status Map(const wire::Map& request);
   [[nodiscard]] Status GrantWanted(uint64_t chunks);
   void Return(const wire::Frame& frame);
+  void Heard();
   template <typename M>
   void Hold(const M& message);
 
@@ -66,6 +67,7 @@ class KernelSession : public Peer {
   Session& session_;
   wire::Hello hello_;  // as checked
   bool welcome_ = false;
+  bool told_ = false;  // WELCOME has gone out
   bool refused_ = false;
   uint64_t origin_sectors_ = 0;
   uint64_t store_sectors_ = 0;

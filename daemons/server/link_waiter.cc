@@ -10,8 +10,8 @@ namespace ddsnap::server {
 namespace {
 
 constexpr uint64_t kLookAgainMs = 1000;
-// A kernel names its devices right after WELCOME and need not say that it is
-// done, unless it wants grants.
+// A kernel names its devices and reports anew right after WELCOME, and says that it is done by
+// wanting grants.  Modules loaded from earlier versions need not: silence for that long will do.
 constexpr uint64_t kSettleMs = 300;
 
 }  // namespace
@@ -47,7 +47,11 @@ void LinkWaiter::Look() {
 
 void LinkWaiter::OnLinked() {
   settled_ = false;
-  settle_.ArmAfter(kSettleMs);
+  settle_.Disarm();
+}
+
+void LinkWaiter::OnHeard() {
+  if (!settled_) settle_.ArmAfter(kSettleMs);
 }
 
 void LinkWaiter::OnSettled() {

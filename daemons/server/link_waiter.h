@@ -26,6 +26,9 @@ class LinkWaiter {
   void Wait(Work work);
 
   void OnLinked();
+  // The kernel may answer from now on, or has just said more of what comes before GRANT_WANTED:
+  // it gets some time for the next of it.
+  void OnHeard();
   void OnSettled();
   void OnLinkLost() { settled_ = false; }
 

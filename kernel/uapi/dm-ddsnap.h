@@ -47,8 +47,8 @@
  *    hear of new ones closes the link.  Nothing is granted that lies beyond.
  * 2. ATTACH for every device of the volume -> ATTACHED each; then REPORT and
  *    MAP for all that was not answered on the earlier link.  Only then
- *    GRANT_WANTED.  Every request may be repeated: the server finds the same
- *    answer again.
+ *    GRANT_WANTED, and READY only after those REPORTs.  Every request may be
+ *    repeated: the server finds the same answer again.
  * 3. From then on, in any order:
  *
  *   GRANT_WANTED -> GRANT    The server hands out free chunks of the store,

@@ -115,7 +115,9 @@ Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
                           : snap != nullptr ? Chunks(snap->size) : ~uint64_t{0};
   if (count == 0 || chunk >= chunks || count > chunks - chunk)
     return Fail(EINVAL, "a copy of chunks outside the origin");
-  if (address + count < address) return Fail(EINVAL, "a copy outside the store");
+  // By the store's size, since of a snapshot that is gone none is known.
+  if (count > maps_[1]->units() || address + count < address)
+    return Fail(EINVAL, "a copy outside the store");
   if (grants_.Contains(address, count)) return {};
   for (uint64_t i = 0; i < count; ++i) {
     if (grants_.Contains(address + i, 1)) continue;
@@ -128,11 +130,19 @@ Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
   return {};
 }
 
+// The newest live snapshot after `before` that has this chunk, or 0: a snapshot made of a
+// smaller origin ends before it.  Sizes and states are as the journal's records have left
+// them, so replay answers the same.
+Epoch SnapStoreImpl::NewestWith(uint64_t chunk, Epoch before) const {
+  for (auto it = live_.rbegin(); it != live_.rend() && *it > before; ++it)
+    if (chunk < Chunks(FindEpoch(*it)->size)) return *it;
+  return 0;
+}
+
 Result<bool> SnapStoreImpl::NeedsCopy(uint64_t chunk) {
-  if (live_.empty()) return false;
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
-  return !*last || (*last)->key.minor < live_.back();
+  return NewestWith(chunk, *last ? (*last)->key.minor : 0) != 0;
 }
 
 Result<bool> SnapStoreImpl::NeedsPrivate(Epoch snapshot, uint64_t chunk) {
@@ -173,8 +183,8 @@ Status SnapStoreImpl::CopyOne(uint64_t chunk, uint64_t address, bool unreadable)
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
   const Epoch before = *last ? (*last)->key.minor : 0;
-  // The newest live snapshot has this content already, or nobody needs it.
-  if (live_.empty() || before >= live_.back()) return FreeChunks(address, 1, false);
+  // Whoever has that chunk has this content already, or nobody has it.
+  if (NewestWith(chunk, before) == 0) return FreeChunks(address, 1, false);
   const uint64_t content = unreadable ? kNoAddress : address;
   if (Status s = trees_[disk::kExceptions]->Put({chunk, super_.epoch}, {content}); !s) return s;
   if (Status s = trees_[disk::kLabels]->Put({super_.epoch, chunk}, {}); !s) return s;
@@ -384,6 +394,10 @@ Status SnapStoreImpl::SetReverting(Epoch snapshot) {
     if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
     if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, Name(snapshot) + ": was given up");
   }
+  // A program that knows version 1 only must not come to read this record: it refuses a store
+  // of which both superblocks say more.
+  while (old_copy_[0] || old_copy_[1])
+    if (Status s = Checkpoint(); !s) return s;
   return Change(disk::kRevert, disk::Number{snapshot, uint64_t{0}}, [&] {
     super_.reverting = snapshot;
     return Status{};
@@ -394,8 +408,12 @@ Status SnapStoreImpl::SetOriginSize(uint64_t bytes) {
   if (Status s = CheckWritable(); !s) return s;
   if (bytes == 0 || bytes % 512 != 0) return Fail(EINVAL, "origin: impossible size");
   if (bytes == super_.origin_bytes) return {};
-  if (bytes < super_.origin_bytes)
+  if (bytes < super_.origin_bytes) {
+    const Snapshot* goal = FindEpoch(super_.reverting);
+    if (goal != nullptr && bytes < goal->size)
+      return Fail(EBUSY, "origin: is being reverted to a snapshot that is larger than that");
     if (Status s = CheckTail(bytes); !s) return s;
+  }
   return Change(disk::kOriginSize, disk::Number{bytes, uint64_t{0}}, [&] {
     super_.origin_bytes = bytes;
     return Status{};

@@ -91,6 +91,7 @@ Status SnapStoreImpl::AdvanceCheckpoint(size_t slice) {
   if (Status s = WriteSuperblock(meta_, copy, next_super_); !s) return s;
   if (Status s = meta_.Flush(); !s) return s;
   copy_ = copy;
+  old_copy_[copy] = false;
   other_super_.reset();
   super_.generation = next_super_.generation;
   journal_->Release(next_super_.journal_position);

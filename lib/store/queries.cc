@@ -36,10 +36,8 @@ Result<std::optional<Entry>> SnapStoreImpl::LastException(uint64_t chunk, Epoch 
 
 // ---- space
 
-// The trees' reserve: what two generations of blocks may take, so that no
-// change of metadata fails for lack of space while chunks are still handed out.
 uint64_t SnapStoreImpl::GrantableChunks() const {
-  const bool room = maps_[0]->available() > 2 * made_limit_ + 64;
+  const bool room = maps_[0]->available() > Reserve(made_limit_);
   return room ? maps_[1]->available() : 0;
 }
 

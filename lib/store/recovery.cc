@@ -50,6 +50,7 @@ Status SnapStoreImpl::Recover() {
   super_ = std::move(found->super);
   copy_ = found->copy;
   other_super_ = found->other;
+  old_copy_ = found->old;
   if (super_.separate != (&meta_ != &store_))
     return Fail(EINVAL, meta_.name() + (super_.separate ? ": needs its store device as well"
                                                         : ": is not a metadata device"));
@@ -64,7 +65,7 @@ Status SnapStoreImpl::Recover() {
   }
   tx_ = std::make_unique<Transaction>(*cache_, *maps_[0], super_.generation + 1);
   tx_->set_in_use(super_.tree_blocks);
-  made_limit_ = MadeLimit();
+  made_limit_ = MadeLimit(maps_[0]->units());
   for (uint32_t i = 0; i < disk::kTrees; ++i)
     trees_[i] = std::make_unique<BTree>(*tx_, static_cast<disk::TreeId>(i), super_.roots[i]);
   if (Status s = LoadTables(); !s) return s;
@@ -72,8 +73,8 @@ Status SnapStoreImpl::Recover() {
   return NewBoot();
 }
 
-uint64_t SnapStoreImpl::MadeLimit() const {
-  return std::clamp<uint64_t>((maps_[0]->units() - super_.journal_blocks) / 8, 24, 4096);
+uint64_t SnapStoreImpl::MadeLimit(uint64_t blocks) const {
+  return std::clamp<uint64_t>((blocks - super_.journal_blocks) / 8, 24, 4096);
 }
 
 Status SnapStoreImpl::LoadTables() {

@@ -7,6 +7,7 @@
 #ifndef DDSNAP_STORE_SNAPSTORE_IMPL_H_
 #define DDSNAP_STORE_SNAPSTORE_IMPL_H_
 
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -105,6 +106,15 @@ class SnapStoreImpl final : public SnapStore {
     Key next;
     bool privates = false;
   };
+  struct ResizePlan {
+    std::array<MapLayout, 2> maps;              // of blocks, of chunks: as they are to be
+    std::array<MapLayout::Segment, 2> added{};  // the new segment of each; no pages: none
+    void Grow(size_t i, uint64_t units, const MapLayout::Segment& segment) {
+      maps[i].units = units;
+      added[i] = segment;
+      if (segment.pages > 0) maps[i].segments.push_back(segment);
+    }
+  };
   enum class Phase { kIdle, kBlocks, kMaps, kSuper };
 
   // recovery.cc
@@ -114,12 +124,13 @@ class SnapStoreImpl final : public SnapStore {
                                    std::span<const std::byte> payload);
   [[nodiscard]] Status ApplyNumber(uint16_t type, uint64_t key, uint64_t value);
   [[nodiscard]] Status NewBoot();
-  [[nodiscard]] uint64_t MadeLimit() const;
+  [[nodiscard]] uint64_t MadeLimit(uint64_t blocks) const;
 
   // changes.cc
   [[nodiscard]] Status CheckWritable() const;
   [[nodiscard]] Status Poison(Status s);
   [[nodiscard]] Status CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count, uint64_t address);
+  [[nodiscard]] Epoch NewestWith(uint64_t chunk, Epoch before) const;
   [[nodiscard]] Result<bool> NeedsCopy(uint64_t chunk);
   [[nodiscard]] Result<bool> NeedsPrivate(Epoch snapshot, uint64_t chunk);
   [[nodiscard]] Status RecordOrigin(disk::RecordType type, uint64_t chunk, uint64_t count,
@@ -164,13 +175,20 @@ class SnapStoreImpl final : public SnapStore {
   // resize.cc
   [[nodiscard]] Status CheckSizes(uint64_t store_bytes, uint64_t meta_bytes) const;
   [[nodiscard]] Result<uint64_t> PagesToAdd(const MapLayout& layout, uint64_t units) const;
-  [[nodiscard]] Status GrowMetadata(uint64_t bytes);
-  [[nodiscard]] Status GrowChunks(uint64_t chunks);
-  [[nodiscard]] Status ShrinkChunks(uint64_t chunks);
+  [[nodiscard]] bool LeavesReserve(const ResizePlan& plan) const;
+  [[nodiscard]] Status PlanMetadata(uint64_t bytes, ResizePlan* plan) const;
+  [[nodiscard]] Status PlanChunks(uint64_t chunks, ResizePlan* plan);
+  [[nodiscard]] Result<std::optional<uint64_t>> FindBlocks(uint64_t count, const ResizePlan& plan);
+  [[nodiscard]] Status CheckFree(uint64_t chunks);
+  [[nodiscard]] Status Adopt(const ResizePlan& plan);
   [[nodiscard]] Status CheckTail(uint64_t bytes);
+  [[nodiscard]] Result<uint64_t> CountWithout(Epoch label, uint64_t from, uint64_t to);
 
   // queries.cc
   [[nodiscard]] Status ComputeSpace() const;
+  // The trees' reserve: what two generations of blocks may take, so that no
+  // change of metadata fails for lack of space while chunks are still handed out.
+  [[nodiscard]] static uint64_t Reserve(uint64_t made_limit) { return 2 * made_limit + 64; }
   [[nodiscard]] uint64_t GrantableChunks() const;
   [[nodiscard]] uint64_t Chunks(uint64_t bytes) const {
     return bytes / super_.chunk_bytes + (bytes % super_.chunk_bytes != 0);
@@ -185,6 +203,7 @@ class SnapStoreImpl final : public SnapStore {
   Superblock super_;     // as it is now; roots and maps only as of the last durable one
   unsigned copy_ = 0;    // which copy is durable
   std::optional<Error> other_super_;
+  std::array<bool, 2> old_copy_{};  // that copy on the disk says an earlier version
   std::unique_ptr<BlockCache> cache_;
   std::vector<std::unique_ptr<SpaceMap>> maps_;
   std::unique_ptr<Transaction> tx_;

@@ -107,8 +107,8 @@ uint64_t SpaceMap::available() const {
   return layout_.free_units > taken ? layout_.free_units - taken : 0;
 }
 
-uint64_t SpaceMap::PlaceOf(uint64_t page, bool slot) const {
-  for (const auto& segment : layout_.segments) {
+uint64_t SpaceMap::PlaceOf(const MapLayout& layout, uint64_t page, bool slot) {
+  for (const auto& segment : layout.segments) {
     if (page < segment.pages) return segment.block + 2 * page + (slot ? 1 : 0);
     page -= segment.pages;
   }
@@ -245,7 +245,7 @@ Result<std::optional<SpaceMap::Found>> SpaceMap::AllocateUp(uint64_t max) {
   return found;
 }
 
-Result<std::optional<uint64_t>> SpaceMap::AllocateRun(uint64_t count) {
+Result<std::optional<uint64_t>> SpaceMap::FindRun(uint64_t count) {
   for (uint64_t unit = 0; count <= layout_.units;) {
     auto next = NextFree(unit);
     if (!next) return Pass(next);
@@ -258,29 +258,28 @@ Result<std::optional<uint64_t>> SpaceMap::AllocateRun(uint64_t count) {
       if (*used || BlockedUntil(unit + length, 1)) break;
       ++length;
     }
-    if (length == count) {
-      if (Status s = Flip(unit, count, true); !s) return Pass(s);
-      return unit;
-    }
+    if (length == count) return unit;
     unit += length + 1;
   }
   return std::nullopt;
 }
 
 // Many at once, for a large store has many.  Both slots of a page are written; neither counts.
-Status SpaceMap::WriteFreshPages(uint64_t first, uint64_t end, uint64_t generation) {
+Status SpaceMap::WriteFreshPages(const MapLayout& next, uint64_t generation) {
+  uint64_t first = layout_.pages();
+  const uint64_t end = next.pages();
   constexpr uint64_t kBatch = 128;
   const std::unique_ptr<std::byte[], void (*)(std::byte*)> buffer(
       static_cast<std::byte*>(::operator new[](2 * kBatch * kBlock, std::align_val_t{kBlock})),
       [](std::byte* p) { ::operator delete[](p, std::align_val_t{kBlock}); });
   while (first < end) {
-    const uint64_t place = PlaceOf(first, false);
+    const uint64_t place = PlaceOf(next, first, false);
     uint64_t n = 0;
-    for (; n < kBatch && first + n < end && PlaceOf(first + n, false) == place + 2 * n; ++n) {
+    for (; n < kBatch && first + n < end && PlaceOf(next, first + n, false) == place + 2 * n; ++n) {
       std::byte* page = buffer.get() + 2 * n * kBlock;
       std::memset(page, 0, 2 * kBlock);
       const uint64_t unit = (first + n) * kBitsPerPage;
-      for (uint64_t bit = layout_.units > unit ? layout_.units - unit : 0; bit < kBitsPerPage; ++bit)
+      for (uint64_t bit = next.units > unit ? next.units - unit : 0; bit < kBitsPerPage; ++bit)
         SetBit(page, bit, true);
       FillHeader(page, disk::kMapMagic, uuid_, first + n, generation);
     }
@@ -290,13 +289,12 @@ Status SpaceMap::WriteFreshPages(uint64_t first, uint64_t end, uint64_t generati
   return {};
 }
 
-Status SpaceMap::Grow(uint64_t units, const MapLayout::Segment& segment, uint64_t generation) {
-  const uint64_t old_units = layout_.units, old_pages = layout_.pages();
-  if (segment.pages > 0) layout_.segments.push_back(segment);
+Status SpaceMap::Grow(const MapLayout& next, uint64_t generation) {
+  const uint64_t old_units = layout_.units, old_pages = layout_.pages(), units = next.units;
+  layout_.segments = next.segments;
   layout_.units = units;
   slots_.resize(layout_.pages(), false);
   generation_ = std::max(generation_, generation);
-  if (Status s = WriteFreshPages(old_pages, layout_.pages(), generation); !s) return s;
   for (uint64_t page = old_pages; page < layout_.pages(); ++page)
     for (auto& stale : stale_slots_) stale[page / kBitsPerPage] = true;
   const uint64_t here = std::min(units, old_pages * kBitsPerPage);

@@ -55,15 +55,16 @@ class SpaceMap {
   // search ended and around.  nullopt: none.
   [[nodiscard]] Result<std::optional<Found>> AllocateUp(uint64_t max);
 
-  // Takes exactly `count` units side by side.  nullopt: there is no such run.
-  [[nodiscard]] Result<std::optional<uint64_t>> AllocateRun(uint64_t count);
+  // Finds `count` units side by side that can be had now.  nullopt: there is no such run.
+  [[nodiscard]] Result<std::optional<uint64_t>> FindRun(uint64_t count);
 
-  // From now on the map has more units, all free, with `segment` for pages that the others have
-  // no room for (no pages: none).  The pages behind the last one are written where the
-  // durable superblock does not lead, in the form that `generation`, the one to be
-  // checkpointed next, will find.  Nothing is frozen.
-  [[nodiscard]] Status Grow(uint64_t units, const MapLayout::Segment& segment,
-                            uint64_t generation);
+  // Growing, in two steps, with a layout that has more units, and perhaps one more segment.
+  // First the pages behind the last one are written, where the durable superblock does not
+  // lead, in the form that `generation`, the one to be checkpointed next, will find: after an
+  // error the map is what it was.  Then it has these units, the new ones free.
+  // Nothing is frozen.
+  [[nodiscard]] Status WriteFreshPages(const MapLayout& next, uint64_t generation);
+  [[nodiscard]] Status Grow(const MapLayout& next, uint64_t generation);
   // From now on it has fewer; all that go are free.  Nothing is frozen or pinned.
   [[nodiscard]] Status Shrink(uint64_t units);
 
@@ -98,10 +99,12 @@ class SpaceMap {
   [[nodiscard]] Status LoadSlots(unsigned copy, uint64_t generation);
   [[nodiscard]] Result<Page*> Get(uint64_t number);
   [[nodiscard]] Status Flip(uint64_t start, uint64_t count, bool set);
-  [[nodiscard]] uint64_t PlaceOf(uint64_t page, bool slot) const;
+  [[nodiscard]] static uint64_t PlaceOf(const MapLayout& layout, uint64_t page, bool slot);
+  [[nodiscard]] uint64_t PlaceOf(uint64_t page, bool slot) const {
+    return PlaceOf(layout_, page, slot);
+  }
   [[nodiscard]] Result<uint64_t> NextFree(uint64_t unit);
   [[nodiscard]] std::optional<uint64_t> BlockedUntil(uint64_t start, uint64_t count) const;
-  [[nodiscard]] Status WriteFreshPages(uint64_t first, uint64_t end, uint64_t generation);
   [[nodiscard]] Status WritePage(uint64_t number, Page& page, uint64_t generation);
   [[nodiscard]] Status WriteSlots(unsigned copy, uint64_t generation);
   void Evict();

@@ -157,6 +157,7 @@ Result<Superblock> ParseSuperblock(std::span<const std::byte> block, uint64_t pl
     return Fail(EBADMSG, where + ": wrong checksum");
   if (in.block != place) return Fail(EBADMSG, where + ": belongs elsewhere");
   Superblock out;
+  out.version = in.version;
   if (const char* why = Unpack(in, &out)) return Fail(EBADMSG, where + ": " + why);
   return out;
 }
@@ -164,6 +165,7 @@ Result<Superblock> ParseSuperblock(std::span<const std::byte> block, uint64_t pl
 Result<FoundSuperblock> ReadSuperblock(BlockDevice& device) {
   std::optional<FoundSuperblock> found;
   std::optional<Error> error;
+  std::array<bool, 2> old{};
   for (unsigned copy = 0; copy < 2; ++copy) {
     alignas(disk::kBlock) Buffer buffer;
     const uint64_t place = SuperblockPlace(copy);
@@ -180,10 +182,12 @@ Result<FoundSuperblock> ReadSuperblock(BlockDevice& device) {
       if (!error || error->code == EMEDIUMTYPE) error = parsed.error();
       continue;
     }
+    old[copy] = parsed->version < disk::kVersion;
     if (!found || parsed->generation > found->super.generation)
-      found = FoundSuperblock{std::move(*parsed), copy, {}};
+      found = FoundSuperblock{std::move(*parsed), copy, {}, {}};
   }
   if (!found) return std::unexpected(*error);
+  found->old = old;
   found->other = error;
   return std::move(*found);
 }

@@ -58,6 +58,7 @@ struct Superblock {
   std::array<TreeRoot, disk::kTrees> roots{};
   std::vector<MapLayout> maps;
   Epoch reverting = 0;  // the origin is being brought back to that snapshot
+  uint32_t version = disk::kVersion;  // that was read; what is written is always the newest
 };
 
 // Block number of copy 0 or 1.
@@ -76,6 +77,7 @@ struct Superblock {
 struct FoundSuperblock {
   Superblock super;
   unsigned copy = 0;
+  std::array<bool, 2> old{};   // which copies are good and of an earlier version
   std::optional<Error> other;  // what is wrong with the other copy, if anything is
 };
 // The valid copy with the higher generation.

@@ -351,8 +351,11 @@ bool Simulation::ShrinkOrigin() {
   for (uint64_t chunk = chunks; chunk < origin_chunks_; ++chunk)
     if (!WriteOriginAt(chunk, origin_now_[chunk])) return false;
   if (!CommitAll()) return false;
-  if (!Check(store_->SetOriginSize(chunks * options_.chunk_size), "shrink the origin"))
-    return false;
+  const Status s = store_->SetOriginSize(chunks * options_.chunk_size);
+  // What a revert has still to write is not cut off.
+  if (staged_reverting_ != 0 && staged_[staged_reverting_].contents.size() > chunks)
+    return (!s && s.error().code == EBUSY) || power_.off() || Bad("a revert's goal is cut off");
+  if (!Check(s, "shrink the origin")) return false;
   if (!CommitAll()) return false;
   for (uint64_t chunk = chunks; chunk < origin_chunks_; ++chunk) {
     if (!WriteChunk(origin_, chunk, next_value_)) return false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -235,6 +236,7 @@ Status MemoryStore::Changelist(Epoch from, Epoch to,
 Status MemoryStore::Commit(bool flush_copies) {
   if (fail_commits_) failed_ = Error{EIO, "journal: Input/output error"};
   if (failed_) return std::unexpected(*failed_);
+  std::this_thread::sleep_for(slow_);
   ++commits_;
   last_flush_ = flush_copies;
   dirty_ = false;

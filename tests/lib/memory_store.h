@@ -4,6 +4,7 @@
 #ifndef DDSNAP_TESTS_LIB_MEMORY_STORE_H_
 #define DDSNAP_TESTS_LIB_MEMORY_STORE_H_
 
+#include <chrono>
 #include <map>
 #include <set>
 
@@ -17,6 +18,8 @@ class MemoryStore : public SnapStore {
 
   // ---- what a test looks at and arranges
   void TEST_FailCommits() { fail_commits_ = true; }
+  // Every commit takes that long.
+  void TEST_SlowCommits(std::chrono::milliseconds each) { slow_ = each; }
   // All free chunks wait for a Step, as those do that a checkpoint frees.
   void TEST_PinFree() { pinned_.merge(free_); }
   void TEST_SetAttached() { attached_ = true; }
@@ -88,6 +91,7 @@ class MemoryStore : public SnapStore {
   bool attached_ = false;
   bool dirty_ = false;
   bool fail_commits_ = false;
+  std::chrono::milliseconds slow_{0};
   bool last_flush_ = false;
   unsigned commits_ = 0;
   std::optional<Error> failed_;

@@ -702,6 +702,18 @@ def resized(v, *argv):
     v.sectors = v.status()["origin_size"] // 512
 
 
+def cut_origin_keeps_its_last_chunk(v, path):
+    """The device is cut within a chunk, the kernel was last told of the longer one."""
+    end = v.sectors // 32 * 32 - 16       # half of a chunk
+    resized(v, "-o", str(end * 512))
+    grow("ro", ORIGIN, end)
+    before = digest(v.create(8))
+    fill(path, 9, v.sectors)              # copies the last chunk, as far as it goes
+    assert digest("/dev/mapper/" + v.dm(8)) == before
+    assert v.state(8) == "ok"
+    v.delete(8)
+
+
 def test_resize_origin():
     """Grown and shrunk under load; snapshots of every size stay what they are."""
     full = size_of(ORIGIN)
@@ -732,6 +744,7 @@ def test_resize_origin():
     load.wait_for(30)
     load.finish()
     load.check(path, load.acked, load.submitted)
+    cut_origin_keeps_its_last_chunk(v, path)
     v.tool("create", v.sock, 2)
     sums[2] = digest(path)
     for tag in (0, 1):                    # of other sizes than the origin
@@ -793,6 +806,25 @@ def test_resize_store():
 
 def test_resize_store_meta_device():
     resize_store(True)
+
+
+def test_resize_store_cut():
+    """The store's device is cut after the store; copies go on in what is left."""
+    linear("rs", STORE, 0, 24 * 2048)
+    v = Volume(ORIGIN, "/dev/mapper/rs", None, chunk="4k")
+    path = v.add()
+    fill(path, 1, 4096)
+    sums = {0: digest(v.create(0))}
+    fill(path, 2, 2048)
+    resized(v, "-s", "16M")
+    grow("rs", STORE, 16 * 2048)
+    fill(path, 3, 4096)
+    sums[1] = digest(v.create(1))
+    fill(path, 4, 4096)
+    assert v.state(0) == v.state(1) == "ok", v.status()
+    expect_snapshots(v, sums)
+    v.close()
+    sh("dmsetup", "remove", "--retry", "rs")
 
 
 # ---- with file systems and fio, in virtual machines ----

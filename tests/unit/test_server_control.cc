@@ -291,6 +291,39 @@ START_TEST(a_resize_closes_the_link_and_waits_for_the_next) {
 }
 END_TEST
 
+// WELCOME comes with the end of a turn whose commit takes its time; the kernel has the
+// same time as ever from then on, and again from each thing that it says.
+START_TEST(a_slow_commit_does_not_take_the_kernels_time) {
+  Served s;
+  auto kernel = s.Link();
+  (void)s.Create(*kernel, 0);
+  const auto tool = s.Tool();
+  tool->Request({{"verb", "resize"}, {"origin", test::kOriginChunks * 4096}});
+  kernel->ExpectClosed();
+  kernel = s.Unlinked();
+  s.store->TEST_SlowCommits(std::chrono::milliseconds(500));
+  const unsigned commits = s.store->TEST_commits();
+  const auto other = s.Tool();
+  other->Request({{"verb", "priority"}, {"tag", 0}, {"priority", 3}});
+  kernel->Send(wire::Hello{.uuid = s.store->uuid(),
+                           .origin_sectors = test::kOriginChunks * 8,
+                           .store_sectors = 100});
+  (void)kernel->Expect<wire::Welcome>();
+  ck_assert_uint_eq(s.store->TEST_commits(), commits + 1);
+  s.store->TEST_SlowCommits(std::chrono::milliseconds(0));
+  const auto quiet_for = [&](uint64_t ms) {
+    const uint64_t until = EventLoop::NowMs() + ms;
+    while (EventLoop::NowMs() < until) (void)s.loop.RunOnce(10);
+    return tool->waiting() == 0;
+  };
+  ck_assert(quiet_for(150));
+  kernel->Send(wire::Attach{0});
+  (void)kernel->Expect<wire::Attached>();
+  ck_assert(quiet_for(200));
+  (void)tool->Reply();
+}
+END_TEST
+
 UNIT_MAIN("server_control", without_a_kernel_snapshots_need_no_barrier,
           no_answer_before_the_origin_is_quiet, a_barrier_that_takes_too_long_is_called_off,
           an_attached_kernel_without_link_is_waited_for, and_not_for_ever,
@@ -298,4 +331,5 @@ UNIT_MAIN("server_control", without_a_kernel_snapshots_need_no_barrier,
           what_is_in_use_is_not_deleted, malformed_requests_are_answered,
           a_tool_may_go_before_its_answer, a_stuck_tool_holds_up_nobody,
           a_changelist_is_ranges_and_then_their_meaning, a_revert_is_remembered_until_it_ends,
-          a_resize_closes_the_link_and_waits_for_the_next)
+          a_resize_closes_the_link_and_waits_for_the_next,
+          a_slow_commit_does_not_take_the_kernels_time)
