@@ -199,7 +199,7 @@ START_TEST(a_link_in_doubt_is_closed) {
   closed([](Served&, auto& left) { --left.kept.connections[0].link->live; });
   closed([](Served&, auto& left) { left.kept.connections[0].link->hello.uuid[3] ^= 1; });
   closed([](Served&, auto& left) { ++left.kept.connections[0].link->hello.version; });
-  closed([](Served&, auto& left) { ++left.kept.connections[0].link->hello.store_sectors; });
+  closed([](Served&, auto& left) { --left.kept.connections[0].link->hello.store_sectors; });
   closed([](Served&, auto& left) { left.kept.connections[0].link->hello.origin_sectors = 7; });
 }
 END_TEST
