@@ -139,6 +139,8 @@ Status KernelSession::Continue(const wire::KeptLink& link) {
     return Fail(ESTALE, "snapshots have changed");
   }
   hello_ = link.hello;
+  origin_sectors_ = hello_.origin_sectors;
+  store_sectors_ = hello_.store_sectors;
   welcome_ = true;
   attached_ = link.attached;
   grants_settled_ = link.grants_settled;

@@ -735,6 +735,7 @@ def test_resize_origin():
     fill(path, 3, v.sectors)              # the new part, and the chunk where the old one ended
     sums[1] = digest(v.create(1))
     assert digest(path) == sums[1]
+    fill(path, 1, small // 16 * 8)        # what a load takes to be there
     load = Load(path, small // 16, 52, threads=2)   # the front; the end is not in use any more
     load.wait_for(30)
     v.server.restart(signal.SIGKILL)
