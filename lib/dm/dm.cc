@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "dm/dm.h"
 
+#include <fcntl.h>
 #include <libdevmapper.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,6 +14,8 @@
 #include <memory>
 #include <optional>
 #include <sstream>
+
+#include "base/fd.h"
 
 namespace ddsnap::dm {
 namespace {
@@ -35,10 +38,10 @@ Status RunTask(dm_task* task, const std::string& what) {
 
 // libdevmapper looks for its control node by name; without one there is no
 // device-mapper, and it would try to load modules.
+// The node may be there without a driver behind it.
 Status CheckControl() {
-  if (::access("/dev/mapper/control", R_OK | W_OK) != 0) {
-    return FailErrno(errno, "/dev/mapper/control");
-  }
+  const Fd control(::open("/dev/mapper/control", O_RDWR | O_CLOEXEC));
+  if (!control) return FailErrno(errno, "/dev/mapper/control");
   return {};
 }
 
