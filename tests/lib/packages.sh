@@ -26,8 +26,8 @@ packages_build() {
 		[ -e "$dir/done" ] && exit 0
 		echo "building the packages" >&2
 		# Earlier states are of no more use.
-		find "$ZUMASTOR_CACHE/packages" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf {} +
-		rm -rf "$dir"
+		find "$ZUMASTOR_CACHE/packages" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf --one-file-system {} +
+		rm -rf --one-file-system "$dir"
 		mkdir -p "$dir"
 		sources_copy "$dir/zumastor" || exit 1
 		(cd "$dir/zumastor" && DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
@@ -50,8 +50,8 @@ packages_clean() {
 		[ -e "$dir/done" ] && exit 0
 		echo "building the packages in a clean root file system" >&2
 		# Earlier states are of no more use.
-		find "$ZUMASTOR_CACHE/clean" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf {} +
-		rm -rf "$dir"
+		find "$ZUMASTOR_CACHE/clean" -mindepth 1 -maxdepth 1 -type d -mmin +600 -exec rm -rf --one-file-system {} +
+		rm -rf --one-file-system "$dir"
 		mkdir -p "$dir/build" "$dir/older"
 		packages_clean_in "$dir/root" "$dir" >"$dir/build.log" 2>&1 || {
 			tail -n 30 "$dir/build.log" >&2

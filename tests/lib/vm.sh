@@ -175,5 +175,5 @@ vm_cleanup() {
 	for pid in "$VM_DIR"/*/pid; do
 		[ -e "$pid" ] && kill -9 "$(cat "$pid")" 2>/dev/null
 	done
-	rm -rf "$VM_DIR"
+	rm -rf --one-file-system "$VM_DIR"
 }

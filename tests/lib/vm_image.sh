@@ -94,17 +94,31 @@ vm_image_make() {
 }
 
 # vm_chroot ROOT COMMAND...: runs a command in a root file system, without
-# starting services, with the kernel's file systems that dkms and apt expect.
+# starting services, with the kernel's file systems that dkms and apt expect.  They are
+# mounted in a namespace of its own: however this ends, none is left for an rm to find.
 vm_chroot() {
-	local root=$1 rc
+	local root=$1
 	shift
-	mount -t proc proc "$root/proc"
-	mount -t devtmpfs dev "$root/dev" 2>/dev/null || mount --bind /dev "$root/dev"
-	mount -t tmpfs tmpfs "$root/tmp"
-	DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 chroot "$root" "$@"
-	rc=$?
-	umount -R "$root/tmp" "$root/dev" "$root/proc" || umount -R -l "$root/tmp" "$root/dev" "$root/proc"
-	return $rc
+	DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 unshare --mount --propagation private bash -c '
+		root=$1
+		shift
+		mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/tmp" &&
+			mount -t tmpfs -o mode=755 dev "$root/dev" || exit 1
+		while read -r name major minor; do
+			mknod -m 666 "$root/dev/$name" c "$major" "$minor" || exit 1
+		done <<-END
+			null 1 3
+			zero 1 5
+			full 1 7
+			random 1 8
+			urandom 1 9
+			tty 5 0
+		END
+		ln -s /proc/self/fd "$root/dev/fd"
+		ln -s pts/ptmx "$root/dev/ptmx"
+		mkdir "$root/dev/shm" "$root/dev/pts"
+		mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts" || exit 1
+		exec chroot "$root" "$@"' bash "$root" "$@"
 }
 
 vm_disk() {
