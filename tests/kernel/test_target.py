@@ -407,9 +407,9 @@ def test_drop_with_answer():
 
 def test_full_and_abandon():
     v = Volume()
+    v.server.deny = True                  # from the first question on, which a new link asks
     path = v.add("vol")
     fill(path, 1, v.sectors)
-    v.server.deny = True
     v.server.create(0)
     s0 = v.add("s0", 0)
     d = Dev(path)
