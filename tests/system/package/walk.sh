@@ -68,7 +68,7 @@ snapshots() {
 	is "$(systemctl show -P Persistent zumastor-snapshot@my-vol.timer)" yes "Persistent"
 	is "$(systemctl show -P RandomizedDelayUSec zumastor-snapshot@my-vol.timer)" 2s "RandomizedDelaySec"
 	for n in hourly daily; do
-		systemctl show -P TimersCalendar zumastor-snapshot@my-vol.timer | grep -q "OnCalendar=$(systemd-analyze calendar $n | sed -n 's/ *Normalized form: //p')" ||
+		[[ $(systemctl show -P TimersCalendar zumastor-snapshot@my-vol.timer) == *"OnCalendar=$(systemd-analyze calendar $n | sed -n 's/ *Normalized form: //p')"* ]] ||
 			fail "the timer has no $n calendar"
 	done
 	hooks
