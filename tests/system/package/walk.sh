@@ -171,7 +171,7 @@ names() {
 	[ ! -e /dev/disk/by-uuid/"$(blkid -p -s UUID -o value ${d}origin2)" ] ||
 		is "$(readlink -f /dev/disk/by-uuid/"$(blkid -p -s UUID -o value ${d}origin2)")" \
 			"$(readlink -f /dev/zumastor/my-vol)" "the UUID of xfs"
-	mount ${d}origin /mnt 2>/dev/null && fail "the origin's device can be mounted beside the volume"
+	! mount ${d}origin /mnt 2>/dev/null || fail "the origin's device can be mounted beside the volume"
 }
 
 load() {
