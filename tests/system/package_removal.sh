@@ -23,7 +23,7 @@ run umount /srv/vol
 run apt-get -y remove zumastor
 [ -e /etc/zumastor/volumes/vol.conf ] || fail "the configuration is gone"
 [ "$(dmsetup ls --target ddsnap)" = "No devices found" ] || fail "a device is left: $(dmsetup ls)"
-pgrep -a ddsnap && fail "a daemon is left"
+pgrep -ax 'ddsnap-(agent|server)' && fail "a daemon is left"
 [ -z "$(find /run/zumastor -type s 2>/dev/null)" ] || fail "a socket is left: $(find /run/zumastor)"
 # The data was never anywhere but on the administrator's devices.
 run mount -o ro "$origin" /srv/vol
