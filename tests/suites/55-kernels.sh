@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The module on every kernel of tests/lib/kernels.list: dkms builds it in the kernel's own Debian suite, a
 # machine boots the kernel, and the target's tests run there (all, or $TARGET_TESTS).  $KERNELS takes a part of
-# the list, and leaves the other rows as they are; without it the oldest and the newest are tried, and all with
-# tests/run --soak.  Writes build/kernels.md, which doc/kernels.md must not contradict.
+# the list, and leaves the other rows as they are.  Writes build/kernels.md, which doc/kernels.md must not contradict.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/packages.sh
@@ -17,7 +16,6 @@ PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 tests=${TARGET_TESTS:-lines snapshot_4k snapshot_writes load_reconnect server_away reload_under_load drop
 	full_and_abandon discard_and_zeroes cgroup store_errors origin_errors snapshot_write_load}
 
-[ -n "${ZUMASTOR_SOAK:-}" ] || KERNELS=${KERNELS:-5.10 newest}
 wanted() { [ -z "${KERNELS:-}" ] || [[ " $KERNELS " == *" $1 "* ]]; }
 
 # prepare ROOT: the root file system with dkms's modules, packed, and ROOT.built, what dkms did.

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
-# the walk of tests/system/package/walk.sh with $REBOOTS reboots under load, and around it parts of
-# which each machine takes its share ($PACKAGE_PARTS; every one where there is one machine only).
+# the walk of tests/system/package/walk.sh with reboots under load. The last of $PACKAGE_SUITES has ten of
+# those in a row ($REBOOTS) and the README's first ten minutes; the first has two, and the other parts
+# ($PACKAGE_PARTS).
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/packages.sh
@@ -13,20 +14,18 @@ cd "$ZUMASTOR_TOP" || exit 1
 . tests/lib/vm.sh
 trap vm_cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
-reboots=${REBOOTS:-3}
+reboots=${REBOOTS:-10}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
-# The longer parts take their turn with tests/run --soak.
-parts=readme
-[ -z "${ZUMASTOR_SOAK:-}" ] || parts='readme service refusals commands devices events missing'
-read -ra all_parts <<<"${PACKAGE_PARTS:-$parts}"
+read -ra all_parts <<<"${PACKAGE_PARTS:-readme service refusals commands devices events missing}"
 export VM_KEEP=1
 # The machines' clocks: no hour begins while a test counts hourly snapshots, and it is not today.
 clock=$(date -u -d 'tomorrow 12:05' +%s)
 begun=$SECONDS
 
+# walk SUITE REBOOTS PART...
 walk() {
-	local suite=$1 disk=$VM_DIR/$1.disk boot part
-	shift
+	local suite=$1 reboots=$2 disk=$VM_DIR/$1.disk boot part
+	shift 2
 	vm_disk "$suite" "$disk" --install "$PACKAGES"/*.deb --copy tests/system/package README.md doc/events.md \
 		>"$disk.log" 2>&1 || { tail -n 30 "$disk.log"; return 1; }
 	vm_scratch 192M "$suite-origin" "$suite-store" >/dev/null
@@ -117,12 +116,15 @@ missing() {
 rc=0
 pids=()
 read -ra suites <<<"${PACKAGE_SUITES:-bookworm trixie}"
+last=$((${#suites[@]} - 1))
 for i in "${!suites[@]}"; do
 	share=()
-	for p in "${!all_parts[@]}"; do
-		[ $((p % ${#suites[@]})) -ne $((${#suites[@]} - 1 - i)) ] || share+=("${all_parts[p]}")
+	for p in "${all_parts[@]}"; do
+		if [ "$p" = readme ]; then n=$last; else n=0; fi
+		[ "$n" -ne "$i" ] || share+=("$p")
 	done
-	walk "${suites[i]}" "${share[@]}" >"$VM_DIR/${suites[i]}.log" 2>&1 &
+	[ "$i" -eq $last ] && n=$reboots || n=2
+	walk "${suites[i]}" "$n" "${share[@]}" >"$VM_DIR/${suites[i]}.log" 2>&1 &
 	pids+=($!)
 done
 for i in "${!pids[@]}"; do

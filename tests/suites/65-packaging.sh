@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The packages as packages.  PACKAGING_PARTS (all but `release` unless told) is which parts are run:
+# The packages as packages.  PACKAGING_PARTS (all unless told) is which parts are run:
 #   lintian    nothing that Debian's checker has to say about the .debs and their .changes
 #   release    make distcheck; the tarball's rpms, which have the same files, and rpmlint
 #   life       install, upgrade, remove, reinstall, purge: what is left behind, and what of others touched
 #   machine    in a virtual machine: the autopkgtests; an upgrade, restarts and kills below a volume under
-#              load; with tests/run --soak a removal while a volume is up
+#              load; a removal while a volume is up
 # `life` and `machine` are for the Debian suites in PACKAGE_SUITES (trixie unless told).
 set -u -o pipefail
 cd "$ZUMASTOR_TOP" || exit 1
@@ -86,7 +86,7 @@ machine() {
 	[ "$(vm_accel "$disk")" = kvm ] || step "$suite" 'rm /lib/modules/*/build' || return 1
 	step "$suite" "RESTARTS=${RESTARTS:-4} ${SEED:+SEED=$SEED} python3 -u tests/system/test_upgrade.py /dev/disk/by-id/virtio-{origin,store} /opt/zumastor-tests/new/*.deb" &&
 		step "$suite" 'mkdir -p /var/tmp/apt && for t in volume deltas; do AUTOPKGTEST_TMP=$(mktemp -d /var/tmp/apt/XXXXXX) bash "$t" || exit 1; done' &&
-		{ [ -z "${ZUMASTOR_SOAK:-}" ] || step "$suite" 'bash tests/system/package_removal.sh'; } && echo "$suite: PASS"
+		step "$suite" 'bash tests/system/package_removal.sh' && echo "$suite: PASS"
 }
 
 step() {
@@ -109,10 +109,7 @@ part() {
 	pids+=($!)
 	names+=("$name")
 }
-# A release compiles everything twice more: with tests/run --soak.
-wanted='lintian life machine'
-[ -z "${ZUMASTOR_SOAK:-}" ] || wanted='lintian release life machine'
-read -ra parts <<<"${PACKAGING_PARTS:-$wanted}"
+read -ra parts <<<"${PACKAGING_PARTS:-lintian release life machine}"
 checks() {
 	local p
 	chroot_make check "$roots/check" || return 1
