@@ -64,15 +64,16 @@ packages_clean() {
 	echo "$dir"
 }
 
-# packages_clean_in ROOT DIR: the tests of `make check` are run elsewhere; ZUMASTOR_SOAK runs them here too.
+# packages_clean_in ROOT DIR: the tests of `make check` are run elsewhere, and debug information is looked at
+# nowhere; ZUMASTOR_SOAK has both.
 packages_clean_in() {
-	local root=$1 dir=$2 options
+	local root=$1 dir=$2 options flags=''
 	options="parallel=$(nproc)"
-	[ -n "${ZUMASTOR_SOAK:-}" ] || options="nocheck $options"
+	[ -n "${ZUMASTOR_SOAK:-}" ] || options="nocheck noautodbgsym $options" flags=-g0
 	chroot_make build "$root" && sources_copy "$root/home/builder/zumastor" || return 1
 	cat >"$root/home/builder/build" <<-END || return 1
 		set -e
-		export DEB_BUILD_OPTIONS="$options"
+		export DEB_BUILD_OPTIONS="$options" DEB_CXXFLAGS_APPEND="$flags"
 		cd ~/zumastor
 		dpkg-buildpackage -us -uc -b
 		mkdir ~/built ~/older && mv ../zumastor*_* ~/built

@@ -9,7 +9,7 @@ cd "$ZUMASTOR_TOP"
 mkdir -p build/fuzz
 top=$PWD
 cd build/fuzz
-[ -e Makefile ] || ../../configure --enable-werror --enable-fuzz CC=clang-19 CXX=clang++-19 CXXFLAGS='-g -O1'
+[ -e Makefile ] || ../../configure --enable-werror --enable-fuzz CC=clang-19 CXX=clang++-19 CXXFLAGS='-gline-tables-only -O1'
 
 runs=${FUZZ_RUNS:-200000} seconds=${FUZZ_SECONDS:-60} seed=1
 [ -z "${ZUMASTOR_SOAK:-}" ] || { runs=-1 seconds=${FUZZ_SECONDS:-3600} seed=$RANDOM; }

@@ -5,9 +5,9 @@ set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/module.sh
 . tests/lib/module.sh
-[ -x configure ] || ./bootstrap || exit 1
-mkdir -p build/plain
-(cd build/plain && { [ -e Makefile ] || ../../configure --enable-werror; } && make -j2) || exit 1
+# shellcheck source=tests/lib/plain.sh
+. tests/lib/plain.sh
+plain_make all || exit 1
 work=$(mktemp -d /var/tmp/zumastor-uml.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 module_build "$work" || exit 1

@@ -4,10 +4,10 @@
 # are killed, three hosts in a chain; memory; Ceph's own rbd merge-diff on exported deltas.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
-[ -x configure ] || ./bootstrap || exit 1
-mkdir -p build/plain && cd build/plain || exit 1
-[ -e Makefile ] || ../../configure --enable-werror >/dev/null || exit 1
-make -j2 ddsnap ddsnap-server || exit 1
+# shellcheck source=tests/lib/plain.sh
+. tests/lib/plain.sh
+plain_make ddsnap ddsnap-server || exit 1
+cd build/plain || exit 1
 ddsnap=$PWD/ddsnap
 rbd=$ZUMASTOR_TOP/tests/lib/rbd.py
 dir=$(mktemp -d /var/tmp/replication.XXXXXX)

@@ -34,11 +34,11 @@ release() {
 	local home=$roots/check/home/builder
 	sources_copy "$home/zumastor" && chroot "$roots/check" chown -R builder: /home/builder || return 1
 	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1
-		cd zumastor && ./bootstrap && mkdir -p build/dist && cd build/dist && ../../configure &&
-		make -j'"$(nproc)"' distcheck' >"$VM_DIR/distcheck.log" 2>&1 || { tail -n 40 "$VM_DIR/distcheck.log"; return 1; }
+		cd zumastor && ./bootstrap && mkdir -p build/dist && cd build/dist && ../../configure CXXFLAGS="-O2 -g0" &&
+		make -j'"$(nproc)"' distcheck DISTCHECK_CONFIGURE_FLAGS="CXXFLAGS=\"-O2 -g0\""' >"$VM_DIR/distcheck.log" 2>&1 || { tail -n 40 "$VM_DIR/distcheck.log"; return 1; }
 	grep -A 2 'archives ready for distribution' "$VM_DIR/distcheck.log"
 	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1
-		rpmbuild -ta --nodeps zumastor/build/dist/zumastor-*.tar.xz' >"$VM_DIR/rpm.log" 2>&1 ||
+		rpmbuild -ta --nodeps --define "optflags -O2 -g0" --define "debug_package %{nil}" zumastor/build/dist/zumastor-*.tar.xz' >"$VM_DIR/rpm.log" 2>&1 ||
 		{ tail -n 40 "$VM_DIR/rpm.log"; return 1; }
 	same_files && as_builder 'rpmlint rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
 }
