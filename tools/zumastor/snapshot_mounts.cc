@@ -52,15 +52,15 @@ Status AddMount(const LiveVolume& volume, Tag tag, const std::string& folder) {
   fs::create_directories(IndexOf(volume.name()), error);
   if (error) return Fail(error.value(), path + ": " + error.message());
   // After the volume: so it ends before it.  --no-block: while the volume comes
-  // up, mounts still wait for it.
+  // up, mounts still wait for it.  --collect: an unmount that failed once is no
+  // failed unit for ever.
   const std::string after = "After=" + VolumeUnit(volume.name());
-  Status s = RunCommandOk({"systemd-mount", "--quiet", "--no-block", "--automount=yes",
-                           "--timeout-idle-sec=60", "--fsck=no", "--type=" + *type,
-                           "--options=" + OptionsFor(*type), "--property=" + after,
-                           "--automount-property=" + after,
-                           "--description=Snapshot " + std::to_string(tag) + " of volume " +
-                               volume.name(),
-                           device, path});
+  Status s = RunCommandOk(
+      {"systemd-mount", "--quiet", "--no-block", "--collect", "--automount=yes",
+       "--timeout-idle-sec=60", "--fsck=no", "--type=" + *type, "--options=" + OptionsFor(*type),
+       "--property=" + after, "--automount-property=" + after,
+       "--description=Snapshot " + std::to_string(tag) + " of volume " + volume.name(), device,
+       path});
   if (!s) return s;
   fs::create_symlink(path, IndexOf(volume.name()) + "/" + std::to_string(tag), error);
   return {};

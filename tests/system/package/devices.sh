@@ -130,6 +130,7 @@ kinds() {
 	[ ! -e "$folder" ] || fail "$folder is left behind"
 	mountpoint -q "$folder" && fail "$folder is still mounted"
 	drop dirty
+	is "$(systemctl --failed --plain --no-legend)" "" "units that failed"
 }
 
 # What udev hands on by its contents belongs to the volume, not to its snapshots or member.
@@ -176,7 +177,7 @@ no_name() {
 existing() {
 	local dev store
 	dev=$(loop 320M) store=$(loop 64M)
-	run mkfs.xfs -q -U cccccccc-1111-2222-3333-dddddddddddd "$dev"
+	run mkfs.xfs -q -m uuid=cccccccc-1111-2222-3333-dddddddddddd "$dev"
 	mkdir -p /run/existing
 	run mount "$dev" /run/existing
 	cp -a /etc /run/existing && sums /run/existing >/run/existing.sums
