@@ -7,6 +7,7 @@ trap 'rm -f "$other"' EXIT
 # shellcheck source=tests/lib/packages.sh
 . tests/lib/packages.sh
 packages_clean >/dev/null || exit 1	# one build for all suites
+export VM_CPUS=1	# two machines share two processors
 DEMO_SUITE=trixie tests/demo >"$other" 2>&1 &
 tests/demo
 rc=$?

@@ -18,6 +18,8 @@ reboots=${REBOOTS:-10}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
 read -ra all_parts <<<"${PACKAGE_PARTS:-readme service refusals commands devices events missing}"
 export VM_KEEP=1
+# Two machines share two processors.
+export VM_CPUS=1
 # The machines' clocks: no hour begins while a test counts hourly snapshots, and it is not today.
 clock=$(date -u -d 'tomorrow 12:05' +%s)
 begun=$SECONDS

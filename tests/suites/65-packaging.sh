@@ -21,6 +21,7 @@ cleanup() {
 trap cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_clean)} || exit 1
 read -ra suites <<<"${PACKAGE_SUITES:-trixie}"
+export VM_CPUS=1	# the other parts run beside the machine
 
 as_builder() { chroot_run "$roots/check" runuser -u builder -- sh -c "cd ~ && $1"; }
 
