@@ -5,6 +5,9 @@
 #   plain_make TARGET...  builds them there.  Without debug information, which takes a third of the
 #                      compiler's time and which no test looks at; the packages have it
 
+# shellcheck source=tests/lib/ccache.sh
+. "$ZUMASTOR_TOP/tests/lib/ccache.sh"
+
 plain_make() {
 	(
 		cd "$ZUMASTOR_TOP" || exit 1

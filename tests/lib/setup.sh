@@ -18,7 +18,7 @@ bench) packages+=(fio thin-provisioning-tools dmsetup kmod cpio zstd) ;;
 	clang-19 libclang-rt-19-dev shellcheck zsh sparse groff-base
 	# the kernel of user-mode Linux, and what runs in it
 	linux-source-6.1 flex bison bc libelf-dev libc6-dev xz-utils patch kmod rsync
-	dmsetup xfsprogs iproute2 gcc cpio ceph-common
+	dmsetup xfsprogs iproute2 gcc cpio ceph-common ccache
 ) ;;
 esac
 missing=()

@@ -3,6 +3,8 @@
 # The unit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 set -eu
 cd "$ZUMASTOR_TOP"
+# shellcheck source=tests/lib/ccache.sh
+. tests/lib/ccache.sh
 [ -x configure ] || ./bootstrap
 mkdir -p build/asan
 cd build/asan

@@ -5,13 +5,16 @@
 # machines) change that; tests/run --soak fuzzes on, each time from other numbers.
 set -eu
 cd "$ZUMASTOR_TOP"
+# shellcheck source=tests/lib/ccache.sh
+. tests/lib/ccache.sh
+ccache_compilers clang-19 clang++-19
 [ -x configure ] || ./bootstrap
 mkdir -p build/fuzz
 top=$PWD
 cd build/fuzz
-[ -e Makefile ] || ../../configure --enable-werror --enable-fuzz CC=clang-19 CXX=clang++-19 CXXFLAGS='-gline-tables-only -O1'
+[ -e Makefile ] || ../../configure --enable-werror --enable-fuzz CXXFLAGS='-gline-tables-only -O1'
 
-runs=${FUZZ_RUNS:-200000} seconds=${FUZZ_SECONDS:-60} seed=1
+runs=${FUZZ_RUNS:-100000} seconds=${FUZZ_SECONDS:-60} seed=1
 [ -z "${ZUMASTOR_SOAK:-}" ] || { runs=-1 seconds=${FUZZ_SECONDS:-3600} seed=$RANDOM; }
 
 # The programs that the Makemodule.am lists, by their folder's rule.
