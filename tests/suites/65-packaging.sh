@@ -27,7 +27,9 @@ as_builder() { chroot_run "$roots/check" runuser -u builder -- sh -c "cd ~ && $1
 
 lintian() {
 	cp -r "$PACKAGES/build" "$roots/check/home/builder/built" &&
-		as_builder 'lintian --pedantic --display-info --show-overrides --fail-on error,warning built/*.changes'
+		as_builder 'lintian --pedantic --display-info --show-overrides built/*.changes' &&
+		# What is shown as overridden would count.
+		as_builder 'lintian --fail-on error,warning built/*.changes'
 }
 
 # What was compiled for an earlier run is kept as the other suites' is (tests/lib/ccache.sh).
