@@ -99,12 +99,15 @@ bool HasChosenName(const std::string& path) {
          path.starts_with("/dev/md/");
 }
 
-// A link of somebody's own may go, and a name that is not whole means nothing elsewhere.
-std::string Resolved(const std::string& path) {
-  if (path.starts_with("/dev/")) return path;
+std::string CanonicalOr(const std::string& path) {
   std::error_code error;
   const auto real = std::filesystem::canonical(path, error);
   return error ? path : real.string();
+}
+
+// A link of somebody's own may go, and a name that is not whole means nothing elsewhere.
+std::string Resolved(const std::string& path) {
+  return path.starts_with("/dev/") ? path : CanonicalOr(path);
 }
 
 }  // namespace
@@ -128,7 +131,8 @@ Status WaitForName(const std::string& path, const DeviceNumber& number, uint64_t
 
 Result<std::vector<std::string>> NamesOf(const DeviceNumber& number) {
   const Udev context = NewUdev();
-  const Device device = context ? FindDevice(context.get(), number) : Device(nullptr, udev_device_unref);
+  const Device device =
+      context ? FindDevice(context.get(), number) : Device(nullptr, udev_device_unref);
   if (!device) return Fail(ENODEV, "udev does not know the device");
   std::vector<std::string> names;
   if (const char* node = udev_device_get_devnode(device.get())) names.emplace_back(node);
@@ -151,7 +155,7 @@ std::string StableName(const std::string& given) {
   const auto number = NumberOf(path);
   if (!number) return path;
   auto names = NamesOf(*number);
-  if (!names) return path;
+  if (!names) return IsContentName(path) ? CanonicalOr(path) : path;
   std::ranges::sort(*names);
   // "/dev/GROUP/VOLUME" of LVM is as good as anything.
   if (path.starts_with("/dev/") && path.find('/', 5) != std::string::npos &&
@@ -160,7 +164,8 @@ std::string StableName(const std::string& given) {
   std::erase_if(*names, [](const auto& name) {
     return Rank(name) == std::size(kStablePrefixes) || IsContentName(name);
   });
-  if (names->empty()) return path;
+  // A name of the contents goes when the device is marked as a member.
+  if (names->empty()) return IsContentName(path) ? CanonicalOr(path) : path;
   return *std::ranges::min_element(*names, {}, [](const auto& name) { return Rank(name); });
 }
 
