@@ -115,6 +115,9 @@ vm_chroot() {
 			tty 5 0
 		END
 		ln -s /proc/self/fd "$root/dev/fd"
+		ln -s /proc/self/fd/0 "$root/dev/stdin"
+		ln -s /proc/self/fd/1 "$root/dev/stdout"
+		ln -s /proc/self/fd/2 "$root/dev/stderr"
 		ln -s pts/ptmx "$root/dev/ptmx"
 		mkdir "$root/dev/shm" "$root/dev/pts"
 		mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts" || exit 1
