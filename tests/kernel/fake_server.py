@@ -200,9 +200,10 @@ class FakeServer(threading.Thread):
         try:
             r, w, _ = select.select(r, w, [], 0.02 if self.delayed or self.waiting else 0.5)
         except (OSError, ValueError):
-            if link is self.link:
-                raise
-            return                   # cut() closed it meanwhile
+            with self.lock:          # cut() may be in the midst of closing it
+                if link is self.link:
+                    raise
+            return
         with self.lock:
             if self.wake_r in r:
                 os.read(self.wake_r, 65536)
