@@ -21,7 +21,6 @@ cleanup() {
 trap cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_clean)} || exit 1
 read -ra suites <<<"${PACKAGE_SUITES:-trixie}"
-export VM_CPUS=1	# the other parts run beside the machine
 
 as_builder() { chroot_run "$roots/check" runuser -u builder -- sh -c "cd ~ && $1"; }
 
@@ -90,7 +89,7 @@ machine() {
 	# An emulated machine takes minutes to compile the module, which `life` does as well; without headers
 	# dkms has nothing to build for, and the module that is loaded stays.
 	[ "$(vm_accel "$disk")" = kvm ] || step "$suite" 'rm /lib/modules/*/build' || return 1
-	step "$suite" "RESTARTS=${RESTARTS:-4} ${SEED:+SEED=$SEED} python3 -u tests/system/test_upgrade.py /dev/disk/by-id/virtio-{origin,store} /opt/zumastor-tests/new/*.deb" &&
+	STEP_SECONDS=${STEP_SECONDS:-900} step "$suite" "RESTARTS=${RESTARTS:-4} ${SEED:+SEED=$SEED} python3 -u tests/system/test_upgrade.py /dev/disk/by-id/virtio-{origin,store} /opt/zumastor-tests/new/*.deb" &&
 		step "$suite" 'mkdir -p /var/tmp/apt && for t in volume deltas; do AUTOPKGTEST_TMP=$(mktemp -d /var/tmp/apt/XXXXXX) bash "$t" || exit 1; done' &&
 		step "$suite" 'bash tests/system/package_removal.sh' && echo "$suite: PASS"
 }
