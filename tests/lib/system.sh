@@ -32,7 +32,7 @@ system_tests() {
 		return 1
 	vm_run -t "${SYSTEM_SECONDS:-1500}" "$suite" "modprobe dm-ddsnap && uname -r &&
 		cd /opt/zumastor-tests/tests/system && d=/dev/disk/by-id/virtio- &&
-		SYSTEM_BIG=\${d}big SYSTEM_EFFORT=${SYSTEM_EFFORT:-50} python3 -u test_volume.py \${d}origin \${d}store \${d}meta $* &&
+		SYSTEM_BIG=\${d}big SYSTEM_EFFORT=${SYSTEM_EFFORT:-40} python3 -u test_volume.py \${d}origin \${d}store \${d}meta $* &&
 		rmmod dm-ddsnap"
 	rc=$?
 	vm_faults "$suite" && { echo "$suite: the kernel reported a fault"; rc=1; }

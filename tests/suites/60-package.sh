@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
 # the walk of tests/system/package/walk.sh with reboots under load. The last of $PACKAGE_SUITES has ten of
-# those in a row ($REBOOTS) and the README's first ten minutes; the first has two, and the other parts
+# those in a row ($REBOOTS) and the README's first ten minutes; the first has one, and the other parts
 # ($PACKAGE_PARTS).
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
@@ -125,7 +125,7 @@ for i in "${!suites[@]}"; do
 		if [ "$p" = readme ]; then n=$last; else n=0; fi
 		[ "$n" -ne "$i" ] || share+=("$p")
 	done
-	[ "$i" -eq $last ] && n=$reboots || n=2
+	[ "$i" -eq $last ] && n=$reboots || n=1
 	walk "${suites[i]}" "$n" "${share[@]}" >"$VM_DIR/${suites[i]}.log" 2>&1 &
 	pids+=($!)
 done
