@@ -48,8 +48,9 @@ release() {
 	same_files && as_builder 'rpmlint rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
 }
 
-# Debian keeps some files elsewhere, numbers its udev rules otherwise and compresses manual pages; besides that
-# both formats have the same files, and the same source of the module.
+# Debian keeps some files elsewhere, numbers its udev rules otherwise and compresses manual pages, and a kernel that is
+# installed there runs hooks of the packages; besides that both formats have the same files, and the same source
+# of the module.
 same_files() {
 	local home=$roots/check/home/builder kind package
 	mkdir "$home/deb" "$home/rpm"
@@ -61,7 +62,8 @@ same_files() {
 	done
 	for kind in deb rpm; do
 		(cd "$home/$kind" && find . \( -type f -o -type l \) ! -path './usr/share/doc/*' ! -path './usr/share/licenses/*' \
-			! -path './usr/share/lintian/*' ! -path './usr/lib/.build-id/*' |
+			! -path './usr/share/lintian/*' ! -path './usr/lib/.build-id/*' \
+			! -path './etc/kernel/*.d/50-zumastor-dkms' ! -path './usr/share/zumastor-dkms/build-for' |
 			sed -e 's:^\./lib/:./usr/lib/:' -e 's:rules.d/[0-9]*-:rules.d/:' -e 's:\.gz$::' | sort) >"$VM_DIR/$kind.files"
 	done
 	diff "$VM_DIR/deb.files" "$VM_DIR/rpm.files" && diff -r "$home/deb/usr/src" "$home/rpm/usr/src"
