@@ -41,11 +41,11 @@ release() {
 		cd zumastor && ./bootstrap && mkdir -p build/dist && cd build/dist && ../../configure CXXFLAGS="-O2 -g0" &&
 		make -j'"$(nproc)"' distcheck DISTCHECK_CONFIGURE_FLAGS="CXXFLAGS=\"-O2 -g0\""' >"$VM_DIR/distcheck.log" 2>&1 || { tail -n 40 "$VM_DIR/distcheck.log"; return 1; }
 	grep -A 2 'archives ready for distribution' "$VM_DIR/distcheck.log"
-	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1
+	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1 LDFLAGS=-s
 		rpmbuild -ta --nodeps --define "optflags -O2 -g0" --define "debug_package %{nil}" zumastor/build/dist/zumastor-*.tar.xz' >"$VM_DIR/rpm.log" 2>&1 ||
 		{ tail -n 40 "$VM_DIR/rpm.log"; return 1; }
 	rm -rf "$kept" && cp -r "$home/ccache" "$kept" || return 1
-	same_files && as_builder 'rpmlint rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
+	same_files && as_builder 'rpmlint --strict -r zumastor/rpm/zumastor.rpmlintrc rpmbuild/RPMS rpmbuild/SRPMS zumastor/build/dist/rpm/zumastor.spec'
 }
 
 # Debian keeps some files elsewhere, numbers its udev rules otherwise and compresses manual pages, and a kernel that is
