@@ -41,6 +41,7 @@ release() {
 		cd zumastor && ./bootstrap && mkdir -p build/dist && cd build/dist && ../../configure CXXFLAGS="-O2 -g0" &&
 		make -j'"$(nproc)"' distcheck DISTCHECK_CONFIGURE_FLAGS="CXXFLAGS=\"-O2 -g0\""' >"$VM_DIR/distcheck.log" 2>&1 || { tail -n 40 "$VM_DIR/distcheck.log"; return 1; }
 	grep -A 2 'archives ready for distribution' "$VM_DIR/distcheck.log"
+	# No package of debug information is made, so that the linker strips.
 	as_builder 'export CXX="ccache g++" CCACHE_DIR=~/ccache CCACHE_BASEDIR=~ CCACHE_NOHASHDIR=1 LDFLAGS=-s
 		rpmbuild -ta --nodeps --define "optflags -O2 -g0" --define "debug_package %{nil}" zumastor/build/dist/zumastor-*.tar.xz' >"$VM_DIR/rpm.log" 2>&1 ||
 		{ tail -n 40 "$VM_DIR/rpm.log"; return 1; }
