@@ -16,9 +16,13 @@ for suite in "${suites[@]}"; do
 	system_run "$suite" ${SYSTEM_TESTS:-} >"$VM_DIR/$suite.log" 2>&1 &
 	pids+=($!)
 done
+# What failed comes last: the end of the log is what people see first.
+good='' bad=''
 for i in "${!pids[@]}"; do
-	wait "${pids[i]}" || rc=1
-	echo "== ${suites[i]}"
-	cat "$VM_DIR/${suites[i]}.log"
+	if wait "${pids[i]}"; then good+=" ${suites[i]}"; else bad+=" ${suites[i]}" rc=1; fi
+done
+for suite in $good $bad; do
+	echo "== $suite"
+	cat "$VM_DIR/$suite.log"
 done
 exit $rc

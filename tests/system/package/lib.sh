@@ -8,7 +8,7 @@ d=/dev/disk/by-id/virtio-
 # shellcheck disable=SC2034
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-fail() { echo "FAILED: $*"; systemctl --failed --no-pager; journalctl -b --no-pager -n 30; exit 1; }
+fail() { systemctl --failed --no-pager; journalctl -b --no-pager -n 30; echo "FAILED: $*"; exit 1; }
 run() { echo "\$ $*"; "$@" || fail "$* (status $?)"; }
 is() { [ "$1" = "$2" ] || fail "$3: $1, not $2"; }
 # refused WHY COMMAND...: it fails with one line that says WHY.
