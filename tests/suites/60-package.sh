@@ -16,7 +16,7 @@ trap vm_cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 reboots=${REBOOTS:-10}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
-read -ra all_parts <<<"${PACKAGE_PARTS:-readme service refusals commands devices events missing}"
+read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands devices events missing}"
 export VM_KEEP=1
 # Two machines share two processors.
 export VM_CPUS=1
@@ -39,6 +39,7 @@ walk() {
 	done
 	step "$suite" walk.sh define && metrics "$suite" || return 1
 	! has service "$@" || step "$suite" service.sh || return 1
+	! has power "$@" || power_cut "$suite" || return 1
 	for ((boot = 1; boot <= reboots; boot++)); do
 		# The machine was off for a day before the last one.
 		[ $boot -lt "$reboots" ] || clock=$((clock + 86400))
@@ -107,6 +108,10 @@ reboot_loaded() {
 		sleep 0.2
 	done
 	echo "$1: down in $((SECONDS - begun - 4)) s"
+}
+
+power_cut() {
+	step "$1" walk.sh half_way && vm_kill "$1" && start "$1" && step "$1" walk.sh gone_back
 }
 
 # One volume's store is gone at boot: the other volume and the machine are there in time.

@@ -62,7 +62,9 @@ mkswap "$store" >/dev/null && swapon "$store" && before=$(state)
 define 'used as swap' v "$origin" "$store"
 as_before
 swapoff "$store" && wipefs -qa "$store"
-pvcreate -qq "$store" && vgcreate -qq -s 1M refusals "$store" && lvcreate -qq -y -an -Wn -Zn -l 1 -n held refusals && lvchange -qq -ay refusals/held
+# LVM's own event would activate the volume again, seconds after it was taken down.
+pvcreate -qq "$store" && vgcreate -qq --setautoactivation n -s 1M refusals "$store" &&
+	lvcreate -qq -y -an -Wn -Zn -l 1 -n held refusals && lvchange -qq -ay refusals/held
 before=$(state)
 define 'part of' v "$origin" "$store"
 define 'part of' v "$store" "$origin"

@@ -5,6 +5,7 @@
 #   walk.sh define     two volumes, one of a device that has data, in /etc/fstab
 #   walk.sh load       writes to both until the machine goes down
 #   walk.sh verify N   after boot N: all is up, nothing waited or failed, nothing is lost
+#   walk.sh half_way, gone_back    a revert that a power cut interrupts is finished by the next boot
 #   walk.sh missed     a snapshot that was due while the machine was off has been made
 #   walk.sh before_missing, missing, after_missing    my-vol boots without its store, and with it again
 #   walk.sh forget     the origins are plain devices again, with all their data
@@ -114,6 +115,47 @@ reverts() {
 	is "$(cat /srv/data/note)" one "the note after the revert was finished"
 	refused "no revert is under way" zumastor revert data --cancel
 	run zumastor delete data "$first" "$second"
+}
+
+# A revert that is held half-way, for a power cut: some of the origin is as it was, the rest is not.
+half_way() {
+	local first before stat now=0
+	echo old >/srv/data/note
+	first=$(zumastor snapshot data) || fail "snapshot"
+	echo "$first" >/root/half-way
+	echo new >/srv/data/note
+	run dd if=/dev/urandom of=/srv/data/big bs=1M count=40 conv=fsync status=none
+	run umount /srv/data
+	stat=/sys/class/block/$(basename "$(readlink -f /dev/zumastor/data)")/stat
+	before=$(awk '{print $7}' "$stat")
+	run dmsetup suspend "zumastor-data@$first"
+	zumastor revert data "$first" >/run/revert 2>&1 &
+	# In small steps, so that it cannot be over between two looks.
+	while [ $now -lt 4096 ]; do
+		kill -0 $! || fail "the revert is over, after $now sectors: $(cat /run/revert)"
+		run dmsetup resume "zumastor-data@$first"
+		sleep 0.02
+		run dmsetup suspend "zumastor-data@$first"
+		now=$(($(awk '{print $7}' "$stat") - before))
+	done >/run/half-way.log
+	is "$(ddsnap status /run/zumastor/server/data --json | jq .reverting)" "$first" "what status says of the revert"
+	sync -f /root
+	echo "half-way: $now sectors"
+}
+
+# The boot after the power cut has finished it before the volume was mounted.
+gone_back() {
+	until_true 60 mountpoint -q /srv/data || fail "/srv/data is not mounted after a power cut"
+	is "$(cat /srv/data/note)" old "the note after the power cut in a revert"
+	[ ! -e /srv/data/big ] || fail "a file of after the snapshot is there"
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "the data after the power cut in a revert"
+	is "$(zumastor status data --json | jq -r '.state, (.problems | length)' | paste -sd,)" up,0 "the volume's state"
+	is "$(zumastor list data --json | jq -c "map(select(.tag == $(cat /root/half-way)) | .state)")" '["ok"]' "the snapshot"
+	run umount /srv/data
+	run e2fsck -f -n /dev/zumastor/data
+	run mount /srv/data
+	echo before >/srv/data/note
+	run zumastor delete data "$(cat /root/half-way)"
 }
 
 # Smaller and larger while it is used.
