@@ -62,10 +62,11 @@ completion() {
 	[[ " $(complete_words zumastor define volume x /dev/vd) " == *" /dev/vdb "* ]] || fail "completion of devices"
 }
 
-# again SECONDS COMMAND: over and over. It may be refused, with one line; nothing else.
+# again SECONDS COMMAND: over and over. It may be refused, with one line; nothing else. It goes well at
+# least once, if only when the others are done: on a slow machine the time may be over after one try.
 again() {
 	local end=$((SECONDS + $1)) n=0 good=0 rc said=/run/again.$BASHPID
-	while [ $SECONDS -lt "$end" ]; do
+	while [ $SECONDS -lt "$end" ] || { [ $good -eq 0 ] && [ $SECONDS -lt $((end + 120)) ]; }; do
 		n=$((n + 1))
 		bash -c "$2" >/dev/null 2>"$said"
 		rc=$?
