@@ -117,30 +117,31 @@ reverts() {
 	run zumastor delete data "$first" "$second"
 }
 
-# A revert that is held half-way, for a power cut: some of the origin is as it was, the rest is not.
+# A revert that is stopped half-way, for a power cut: some of the origin is as it was, the rest is not.
 half_way() {
-	local first before stat now=0
+	local first stat pid now=0 before fields
 	echo old >/srv/data/note
 	first=$(zumastor snapshot data) || fail "snapshot"
 	echo "$first" >/root/half-way
 	echo new >/srv/data/note
 	run dd if=/dev/urandom of=/srv/data/big bs=1M count=40 conv=fsync status=none
 	run umount /srv/data
-	stat=/sys/class/block/$(basename "$(readlink -f /dev/zumastor/data)")/stat
-	before=$(awk '{print $7}' "$stat")
-	run dmsetup suspend "zumastor-data@$first"
+	stat=/sys/class/block/$(basename "$(readlink -f ${d}origin)")/stat
+	read -r -a fields <"$stat"
+	before=${fields[6]}
 	zumastor revert data "$first" >/run/revert 2>&1 &
-	# In small steps, so that it cannot be over between two looks.
-	while [ $now -lt 4096 ]; do
-		kill -0 $! || fail "the revert is over, after $now sectors: $(cat /run/revert)"
-		run dmsetup resume "zumastor-data@$first"
-		sleep 0.02
-		run dmsetup suspend "zumastor-data@$first"
-		now=$(($(awk '{print $7}' "$stat") - before))
-	done >/run/half-way.log
+	pid=$!
+	# Nothing is started in this loop: it must see the revert before that is over.
+	while [ $now -lt 8192 ]; do
+		kill -0 $pid || fail "the revert is over, after $now sectors: $(cat /run/revert)"
+		read -r -a fields <"$stat"
+		now=$((fields[6] - before))
+	done
+	kill -STOP $pid
 	is "$(ddsnap status /run/zumastor/server/data --json | jq .reverting)" "$first" "what status says of the revert"
+	read -r -a fields <"$stat"
 	sync -f /root
-	echo "half-way: $now sectors"
+	echo "half-way: $((fields[6] - before)) sectors"
 }
 
 # The boot after the power cut has finished it before the volume was mounted.
