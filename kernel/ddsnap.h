@@ -147,6 +147,7 @@ struct ddsnap_pending {
 	u32 count;
 	u32 flags;		/* of its REPORT */
 	u64 sequence;		/* of its REPORT on this link */
+	u64 told_epoch;		/* ours at its last REPORT; 0: never reported */
 	u64 ack_epoch;
 	enum ddsnap_pending_state state;
 	unsigned int tries;

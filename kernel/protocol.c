@@ -17,6 +17,24 @@ static bool range_valid(const struct ddsnap_volume *vol, u64 address, u64 count)
 	return count && address < vol->store_chunks && count <= vol->store_chunks - address;
 }
 
+/*
+ * A copy that an earlier link was told of may be recorded, under the epoch of
+ * then; snapshots that were made since need one of their own, elsewhere, for
+ * one store chunk cannot be two exceptions.  So it is not reported again but
+ * forgotten, and its bios make a new one: they have not gone to the origin yet.
+ *
+ * The server's epoch is never behind ours, so that what was reported under
+ * WELCOME's is recorded under no other.
+ */
+static void told_forget(struct ddsnap_volume *vol, u64 epoch)
+{
+	struct ddsnap_pending *p, *next;
+
+	list_for_each_entry_safe(p, next, &vol->copied, list)
+		if (!p->snapshot && p->told_epoch && p->told_epoch != epoch)
+			ddsnap_pending_free(p);
+}
+
 static bool on_welcome(struct ddsnap_volume *vol, const void *payload, unsigned int length)
 {
 	const struct ddsnap_welcome *w = payload;
@@ -33,6 +51,7 @@ static bool on_welcome(struct ddsnap_volume *vol, const void *payload, unsigned 
 		DMWARN("%pU: the server made a snapshot without this kernel", &vol->uuid);
 	if (vol->barrier != BARRIER_NONE || epoch != vol->epoch || live != vol->live)
 		ddsnap_barrier_adopt(vol, epoch, live);
+	told_forget(vol, epoch);
 	return true;
 }
 
@@ -469,6 +488,7 @@ static unsigned int frame_reports(struct ddsnap_volume *vol, u8 *buf)
 		r++;
 		length += sizeof(*r);
 		p->sequence = vol->next_sequence++;
+		p->told_epoch = vol->epoch;
 		p->state = PENDING_REPORTED;
 		list_move_tail(&p->list, &vol->reported);
 	}

@@ -6,7 +6,7 @@
  *
  *   NEW      granted store chunks; adjacent ones are joined before they start
  *   COPYING  kcopyd at work
- *   COPIED   to be reported; reported again on every new link
+ *   COPIED   to be reported; reported again on every new link of that epoch
  *   REPORTED waits for ACK
  *   ACKED    the exception is durable; waits until no snapshot read of these
  *            chunks falls through to the origin, and until no barrier holds

@@ -48,7 +48,9 @@
  * 2. ATTACH for every device of the volume -> ATTACHED each; then REPORT and
  *    MAP for all that was not answered on the earlier link.  Only then
  *    GRANT_WANTED, and READY only after those REPORTs.  Every request may be
- *    repeated: the server finds the same answer again.
+ *    repeated: the server finds the same answer again.  A copy of the origin
+ *    that was reported under an older epoch than WELCOME's is not reported
+ *    again: it may be recorded, and newer snapshots need another copy.
  * 3. From then on, in any order:
  *
  *   GRANT_WANTED -> GRANT    The server hands out free chunks of the store,

@@ -66,6 +66,8 @@ class FakeServer(threading.Thread):
         self.grant_limit = 1 << 30
         self.hang_ups = 0        # IDENTIFY that gets no answer, so many times
         self.drop_after = None   # frames until the link breaks
+        self.die_at_ready = False   # the snapshot is durable, and nobody hears of that
+        self.acks_lost = 0       # that were due when it died so
         self.held_maps = None    # a list: answers to MAP stay there
         # link
         self.link = None
@@ -116,6 +118,10 @@ class FakeServer(threading.Thread):
                     continue
                 self.epoch += 1
                 self.snaps[tag] = Snapshot(self.epoch, self.chunks)
+                if self.die_at_ready:
+                    self.acks_lost += len(self.delayed)
+                    self.close_link()
+                    return self.epoch
                 self.send(frame(RESUME, struct.pack("<QQQ", self.barrier_id, self.epoch,
                                                     self.live())))
                 return self.epoch

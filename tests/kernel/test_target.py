@@ -228,6 +228,18 @@ def test_load_late_acks():
     load_test(5, disturb, rounds=3, writes=60)
 
 
+def test_load_lost_resume():
+    """Reports and the snapshot after them are durable, but neither ACK nor RESUME comes."""
+    servers = []
+
+    def disturb(v, tag):
+        servers.append(v.server)
+        v.server.ack_delay = 0.3
+        v.server.die_at_ready = True
+    load_test(21, disturb, rounds=4, writes=40)
+    assert servers[0].acks_lost, "no report was without its ACK"
+
+
 def test_damaged_frames():
     r = random.Random(6)
 
