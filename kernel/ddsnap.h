@@ -278,6 +278,7 @@ struct ddsnap_volume {
 	struct list_head reported;	/* PENDING_REPORTED, in order */
 	struct list_head acked;		/* PENDING_ACKED */
 	unsigned int copies;		/* PENDING_COPYING */
+	unsigned int origin_copies;	/* of the origin, not yet PENDING_COPIED */
 	unsigned int careful;		/* copies to be made chunk by chunk */
 	struct list_head grants;
 	u64 granted;

@@ -367,6 +367,8 @@ static unsigned int frame_hello(struct ddsnap_volume *vol, u8 *buf)
 	/* It promises that no copy of an earlier link is under way. */
 	if (vol->copies || !list_empty(&vol->fresh))
 		return 0;
+	/* And it gives back what those that failed did not need after all. */
+	ddsnap_grants_drop(vol);
 	ddsnap_volume_measure(vol);
 	memset(h, 0, sizeof(*h));
 	h->version = cpu_to_le32(DDSNAP_PROTOCOL);
@@ -411,9 +413,14 @@ static unsigned int frame_attach(struct ddsnap_volume *vol, u8 *buf)
 	return r;
 }
 
+/*
+ * A copy that is under way must be reported before: it holds what the origin
+ * held under this epoch, and its write may have gone on without it, when the
+ * last snapshot went.  `hold` lets no new one begin.
+ */
 static unsigned int frame_ready(struct ddsnap_volume *vol, u8 *buf)
 {
-	if (!vol->ready_wanted)
+	if (!vol->ready_wanted || vol->origin_copies)
 		return 0;
 	vol->ready_wanted = false;
 	return frame_number(buf, DDSNAP_READY, vol->barrier_id);

@@ -287,6 +287,8 @@ struct ddsnap_pending *ddsnap_pending_new(struct ddsnap_volume *vol,
 	list_add_tail(&p->list, &vol->fresh);
 	if (snap)
 		atomic_inc(&snap->inflight);
+	else
+		vol->origin_copies++;
 	pending_insert(snap ? &snap->pendings : &vol->pendings, p);
 	return p;
 }
@@ -388,6 +390,15 @@ void ddsnap_pending_copied(struct ddsnap_pending *p)
 {
 	p->state = PENDING_COPIED;
 	list_add_tail(&p->list, &p->volume->copied);
+	if (!p->snapshot)
+		p->volume->origin_copies--;
+}
+
+/* Its copy has failed; its bios begin again. */
+static void copy_forget(struct ddsnap_pending *p)
+{
+	p->volume->origin_copies--;
+	ddsnap_pending_free(p);
 }
 
 static void copy_failed(struct ddsnap_pending *p)
@@ -407,7 +418,7 @@ static void copy_failed(struct ddsnap_pending *p)
 		vol->careful = 2 * p->count;
 		if (p->read_err)
 			ddsnap_grant_add(vol, p->address, p->count);
-		ddsnap_pending_free(p);
+		copy_forget(p);
 	} else if (p->read_err || ++p->tries >= DDSNAP_COPY_TRIES) {
 		p->flags = DDSNAP_REPORT_UNREADABLE;
 		ddsnap_pending_copied(p);
@@ -415,7 +426,7 @@ static void copy_failed(struct ddsnap_pending *p)
 		p->state = PENDING_NEW;
 		list_add_tail(&p->list, &vol->fresh);
 	} else {
-		ddsnap_pending_free(p);
+		copy_forget(p);
 	}
 }
 

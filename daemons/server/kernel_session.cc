@@ -318,7 +318,11 @@ void KernelSession::SendResume(uint64_t id) {
 
 void KernelSession::SendDrop(Epoch snapshot) { Hold(wire::Drop{snapshot}); }
 
+// What a copy needs no chunk for is free as soon as it is recorded, and may be granted in the same
+// turn.  The kernel must not use it for another copy while it would still report the first one
+// again: so the acknowledgement goes first.
 void KernelSession::SendGrant(std::span<const Range> ranges) {
+  FlushAck();
   std::vector<wire::Grant> grants;
   for (const Range& range : ranges) grants.push_back({range.address, range.count});
   wire::PutAll<wire::Grant>(session_.held(), grants);

@@ -71,7 +71,8 @@
  *               before MAP is sent until the read of a chunk that is
  *               answered ORIGIN has completed; an origin write waits for it.
  *   BARRIER  -> READY        (server asks)  The kernel holds new origin writes,
- *               waits for those in flight, flushes the origin, and says READY.
+ *               waits for those in flight, flushes the origin, and says READY
+ *               when all copies of the origin that had begun are reported.
  *   RESUME                   ends a barrier.  A new `epoch` invalidates all
  *               "already copied" bits before a held write is looked at again.
  *               `live` is 0 when no snapshot needs copies any more; RESUME also
