@@ -240,13 +240,20 @@ def test_load_lost_resume():
     assert servers[0].acks_lost, "no report was without its ACK"
 
 
-class SlowStore:
-    """The store behind a device that can be held, so that copies to it take as long as one likes."""
+class SlowVolume(Volume):
+    """Its store is behind a device that can be held, so that copies take as long as one likes."""
 
     def __enter__(self):
         sh("dmsetup", "create", "slow", "--table", "0 %d linear %s 0" % (size_of(STORE), STORE))
-        self.path = "/dev/mapper/slow"
+        self.path = self.add("vol")
+        fill(self.path, 1, self.sectors)
+        self.server.create(0)
+        self.origin = Dev(self.path)
+        self.origin.write(0, block(2, 0))   # grants are there
         return self
+
+    def add(self, name, tag=-1, **kw):
+        return super().add(name, tag, store="/dev/mapper/slow", **kw)
 
     def hold(self):
         sh("dmsetup", "suspend", "--nolockfs", "slow")
@@ -254,13 +261,16 @@ class SlowStore:
     def go_on(self):
         sh("dmsetup", "resume", "slow")
 
-    def __exit__(self, *_):
-        sh("dmsetup", "resume", "slow", check=False)
+    def await_copy(self):
+        wait_until("no copy begins", lambda: self.status("vol")[8] != "0")
+
+    def __exit__(self, failed, *_):
+        self.origin.close()
+        if failed:                          # that is what is to be told
+            sh("dmsetup", "resume", "slow", check=False)
+            return
+        self.close()
         sh("dmsetup", "remove", "--retry", "slow", timeout=60)
-
-
-def copying(v):
-    return int(v.status("vol")[8])
 
 
 def wait_until(what, condition, seconds=20):
@@ -272,45 +282,32 @@ def wait_until(what, condition, seconds=20):
 
 def test_copy_outlives_snapshots():
     """A copy for a snapshot that is gone is no copy for one that is made after its write."""
-    with SlowStore() as store:
-        v = Volume()
-        path = v.add("vol", store=store.path)
-        fill(path, 1, v.sectors)
-        v.server.create(0)
-        d = Dev(path)
-        d.write(0, block(2, 0))           # grants are there
-        store.hold()
-        writer = threading.Thread(target=d.write, args=(9 * BLOCK, block(3, 9)))
+    with SlowVolume() as v:
+        v.hold()
+        writer = threading.Thread(target=v.origin.write, args=(9 * BLOCK, block(3, 9)), daemon=True)
         writer.start()
-        wait_until("no copy begins", lambda: copying(v))
+        v.await_copy()
         v.server.delete(0)
         writer.join(20)
         assert not writer.is_alive(), "a write waits for a copy that nobody needs"
-        maker = threading.Thread(target=v.server.create, args=(1,))
+        maker = threading.Thread(target=v.server.create, args=(1,), daemon=True)
         maker.start()
-        time.sleep(1)
-        assert copying(v), "the copy is over"
-        store.go_on()
+        maker.join(1)
+        assert maker.is_alive(), "a snapshot was made while a copy was under way"
+        v.go_on()
         maker.join(60)
-        d.write(9 * BLOCK, block(4, 9))
-        s = Dev(v.add("s1", 1, store=store.path), os.O_RDONLY)
+        assert not maker.is_alive(), "no snapshot is made"
+        v.origin.write(9 * BLOCK, block(4, 9))
+        s = Dev(v.add("s1", 1), os.O_RDONLY)
         assert seed_of(s.read(9 * BLOCK, BLOCK)) == (3, 9), "the snapshot holds what was before it"
         s.close()
-        d.close()
-        v.close()
 
 
 def test_unused_grant_of_an_earlier_link():
     """What a copy did not need after all, when its link was lost, is the server's again."""
-    with SlowStore() as store:
-        v = Volume()
-        path = v.add("vol", store=store.path)
-        fill(path, 1, v.sectors)
-        v.server.create(0)
-        s0 = v.add("s0", 0, store=store.path)
-        d, s = Dev(path), Dev(s0)
-        d.write(0, block(2, 0))           # grants are there
-        store.hold()
+    with SlowVolume() as v:
+        s = Dev(v.add("s0", 0))
+        v.hold()
         failed = []
 
         def overwrite():
@@ -318,28 +315,27 @@ def test_unused_grant_of_an_earlier_link():
                 s.write(20 * BLOCK, block(5, 20))
             except OSError as e:
                 failed.append(e.errno)
-        writer = threading.Thread(target=overwrite)
+        writer = threading.Thread(target=overwrite, daemon=True)
         writer.start()
-        wait_until("no copy begins", lambda: copying(v))
+        v.await_copy()
         v.server.link_allowed = False
         v.server.delete(0)
         wait_until("no drop", lambda: v.status("s0")[1] != "normal")
         v.server.cut()
         time.sleep(0.3)
-        store.go_on()
+        v.go_on()
         writer.join(60)
         assert failed == [5], failed
         v.server.link_allowed = True
         assert v.server.link_up.wait(30)
         v.server.create(1)
         for i in range(100, 400):         # as many copies as would use it, twice
-            d.write(i * BLOCK, block(6, i))
-        one = Dev(v.add("s1", 1, store=store.path), os.O_RDONLY)
+            v.origin.write(i * BLOCK, block(6, i))
+        one = Dev(v.add("s1", 1), os.O_RDONLY)
         for i in range(100, 400):
             assert seed_of(one.read(i * BLOCK, BLOCK)) == (1, i), i
-        for f in (one, s, d):
-            f.close()
-        v.close()
+        one.close()
+        s.close()
 
 
 def test_damaged_frames():

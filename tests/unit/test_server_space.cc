@@ -65,6 +65,19 @@ START_TEST(a_full_store_gives_up_the_oldest_unused) {
 }
 END_TEST
 
+// A grant may hold chunks that a report of the same turn has freed.
+START_TEST(a_grant_comes_after_the_acknowledgement_of_what_it_may_hold) {
+  Served s(10);
+  const auto kernel = s.Link();
+  (void)s.Create(*kernel, 0);
+  const auto granted = kernel->GetGrant(2);
+  kernel->Report({{.chunk = 0, .address = granted.front().address, .count = 1}});
+  kernel->Send(wire::GrantWanted{1});
+  (void)kernel->ExpectAck();
+  (void)kernel->ExpectType(wire::Grant::kType);
+}
+END_TEST
+
 START_TEST(one_in_use_is_dropped_before_its_chunks_are_used) {
   Served s(5);
   const auto kernel = s.Link();
@@ -192,6 +205,7 @@ END_TEST
 
 UNIT_MAIN("server_space", each_level_of_filling_is_said_once,
           a_full_store_gives_up_the_oldest_unused,
+          a_grant_comes_after_the_acknowledgement_of_what_it_may_hold,
           one_in_use_is_dropped_before_its_chunks_are_used, priority_and_use_decide,
           nobody_left_means_denied, a_deletion_under_way_spares_the_others,
           space_that_is_coming_is_waited_for,
