@@ -16,7 +16,7 @@ using Sum = std::array<uint8_t, 16>;
 
 [[nodiscard]] Sum Checksum(std::span<const std::byte> data);
 
-// The sum of several pieces as if they were one.
+// The sum of several pieces as if they were one; they are copied, so small ones.
 [[nodiscard]] Sum Checksum(std::initializer_list<std::span<const std::byte>> pieces);
 
 }  // namespace ddsnap::repl
