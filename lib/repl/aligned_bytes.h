@@ -25,10 +25,15 @@ struct DirectAllocator {
     return static_cast<T*>(::operator new(n * sizeof(T), kAlign));
   }
   void deallocate(T* p, size_t) { ::operator delete(p, kAlign); }
+  // What is read from a disk need not be zero first.
+  template <typename U>
+  void construct(U* at) noexcept {
+    ::new (static_cast<void*>(at)) U;
+  }
   bool operator==(const DirectAllocator&) const = default;
 };
 
-// Begins on a multiple of kDirectAlignment.
+// Begins on a multiple of kDirectAlignment.  Has no content until it is given one.
 using AlignedBytes = std::vector<std::byte, DirectAllocator<std::byte>>;
 
 // The first `size` bytes of a buffer that grows when it is too small: few

@@ -10,6 +10,8 @@
 namespace ddsnap::repl {
 namespace {
 
+using Pipeline = OrderedWork<ExtentSlot>;
+
 // One pass over a delta.
 class DeltaPass {
  public:
@@ -22,22 +24,23 @@ class DeltaPass {
   DeltaPass(Kind kind, DeltaReader& reader, const std::string& delta, const ContentDevice* device)
       : kind_(kind), reader_(reader), work_(reader.head(), delta), device_(device) {}
 
-  [[nodiscard]] Status Run(const ApplyOptions& options, const char* what, ApplySummary* summary) {
-    OrderedWork<ExtentSlot> pipeline(options.threads != 0 ? options.threads : DefaultThreads());
+  [[nodiscard]] Status Run(Pipeline& pipeline, const ApplyOptions& options, const char* what,
+                           ApplySummary* summary) {
     uint64_t already = 0;
     uint64_t done = 0;
-    Status status = pipeline.Run(
-        [&](ExtentSlot& slot) { return reader_.Next(&slot.extent, &slot.record); },
-        [&](ExtentSlot& slot) { return Work(slot); },
-        [&](ExtentSlot& slot) -> Status {
-          if (kind_ == Kind::kStream && !slot.already) {
-            if (Status s = device_->Write(slot.extent.offset, slot.content); !s) return s;
-          }
-          done += slot.extent.length;
-          if (slot.already) already += slot.extent.length;
-          if (options.progress) options.progress(what, done, reader_.head().expected);
-          return {};
-        });
+    Status status =
+        pipeline.Run([&](ExtentSlot& slot) { return reader_.Next(&slot.extent, &slot.record); },
+                     [&](ExtentSlot& slot) { return Work(slot); },
+                     [&](ExtentSlot& slot) -> Status {
+                       if (kind_ == Kind::kStream && !slot.already) {
+                         if (Status s = device_->Write(slot.extent.offset, slot.content); !s)
+                           return s;
+                       }
+                       done += slot.extent.length;
+                       if (slot.already) already += slot.extent.length;
+                       if (options.progress) options.progress(what, done, reader_.head().expected);
+                       return {};
+                     });
     if (!status) return status;
     summary->head = reader_.head();
     summary->extents = reader_.extents();
@@ -75,7 +78,7 @@ class DeltaPass {
 };
 
 Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const ContentDevice* device,
-                             const ApplyOptions& options, const char* what) {
+                             Pipeline& pipeline, const ApplyOptions& options, const char* what) {
   auto reader = DeltaReader::Open(delta);
   if (!reader) return Pass(reader);
   const DeltaHead& head = reader->head();
@@ -83,13 +86,18 @@ Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const Cont
     if (Status s = CheckRoom(*device, head, delta.name()); !s) return Pass(s);
   }
   if (kind != DeltaPass::Kind::kVerify && (head.common.base.none || head.begin != 0)) {
-    return Fail(ENOTSUP, delta.name() + (head.begin != 0 ? ": a resumed stream" : ": a full stream") +
+    return Fail(ENOTSUP, delta.name() +
+                             (head.begin != 0 ? ": a resumed stream" : ": a full stream") +
                              ": apply compares with a whole base; use ddsnap delta receive");
   }
   ApplySummary summary;
   DeltaPass pass(kind, *reader, delta.name(), device);
-  if (Status s = pass.Run(options, what, &summary); !s) return Pass(s);
+  if (Status s = pass.Run(pipeline, options, what, &summary); !s) return Pass(s);
   return summary;
+}
+
+unsigned Threads(const ApplyOptions& options) {
+  return options.threads != 0 ? options.threads : DefaultThreads();
 }
 
 }  // namespace
@@ -97,14 +105,15 @@ Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const Cont
 Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
                                 const ApplyOptions& options) {
   Result<ApplySummary> summary = ApplySummary();
+  Pipeline pipeline(Threads(options));  // both passes use the same memory
   if (delta.rewindable()) {
-    summary = RunPass(DeltaPass::Kind::kCheck, delta, &device, options, "checking");
+    summary = RunPass(DeltaPass::Kind::kCheck, delta, &device, pipeline, options, "checking");
     if (!summary) return summary;
     if (Status s = delta.Rewind(); !s) return Pass(s);
-    auto written = RunPass(DeltaPass::Kind::kWrite, delta, &device, options, "applying");
+    auto written = RunPass(DeltaPass::Kind::kWrite, delta, &device, pipeline, options, "applying");
     if (!written) return written;
   } else {
-    summary = RunPass(DeltaPass::Kind::kStream, delta, &device, options, "applying");
+    summary = RunPass(DeltaPass::Kind::kStream, delta, &device, pipeline, options, "applying");
     // What was applied before the damage stays: it is as durable as can be.
     if (!summary) {
       (void)device.Flush();
@@ -117,7 +126,8 @@ Result<ApplySummary> ApplyDelta(ByteSource& delta, const ContentDevice& device,
 
 Result<ApplySummary> VerifyDelta(ByteSource& delta, const ContentDevice* device,
                                  const ApplyOptions& options) {
-  return RunPass(DeltaPass::Kind::kVerify, delta, device, options, "verifying");
+  Pipeline pipeline(Threads(options));
+  return RunPass(DeltaPass::Kind::kVerify, delta, device, pipeline, options, "verifying");
 }
 
 }  // namespace ddsnap::repl

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +15,10 @@
 namespace ddsnap::repl {
 namespace {
 
+// What is smaller is gathered before it is written.
 constexpr size_t kBuffer = 1 << 20;
+// What is read ahead: the heads of records.  Payloads are long and pass it by.
+constexpr size_t kReadAhead = 32 << 10;
 // How much is written before the kernel is told to start on it, so that the
 // disk works while the rest is computed and the last fsync finds little to do.
 constexpr uint64_t kPush = 8 << 20;
@@ -35,6 +39,21 @@ Status WriteAll(int fd, std::span<const std::byte> data, const std::string& name
   return {};
 }
 
+// Both pieces with one call, where the first one takes them.
+Status WriteBoth(int fd, std::span<const std::byte> first, std::span<const std::byte> second,
+                 const std::string& name) {
+  const iovec pieces[] = {{const_cast<std::byte*>(first.data()), first.size()},
+                          {const_cast<std::byte*>(second.data()), second.size()}};
+  ssize_t n = 0;
+  do {
+    n = ::writev(fd, pieces, 2);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return FailErrno(errno, name);
+  const size_t done = std::min(static_cast<size_t>(n), first.size());
+  if (Status s = WriteAll(fd, first.subspan(done), name); !s) return s;
+  return WriteAll(fd, second.subspan(static_cast<size_t>(n) - done), name);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
@@ -48,39 +67,34 @@ Result<std::unique_ptr<FileSource>> FileSource::Open(const std::string& path) {
 }
 
 FileSource::FileSource(Fd fd, std::string name)
-    : fd_(std::move(fd)), name_(std::move(name)), buffer_(kBuffer) {
+    : fd_(std::move(fd)), name_(std::move(name)), buffer_(kReadAhead) {
   // A descriptor that was handed to us in mid-file cannot start again.
   rewindable_ = ::lseek(fd_.get(), 0, SEEK_CUR) == 0;
 }
 
+// Reads into `out` and, where that is filled, on into the buffer.
 Result<size_t> FileSource::ReadSome(std::span<std::byte> out) {
-  for (;;) {
-    const ssize_t n = ::read(fd_.get(), out.data(), out.size());
-    if (n >= 0) return static_cast<size_t>(n);
-    if (errno != EINTR) return FailErrno(errno, name_);
-  }
+  const iovec pieces[] = {{out.data(), out.size()}, {buffer_.data(), buffer_.size()}};
+  ssize_t n = 0;
+  do {
+    n = ::readv(fd_.get(), pieces, 2);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return FailErrno(errno, name_);
+  const size_t done = std::min(static_cast<size_t>(n), out.size());
+  begin_ = 0;
+  end_ = static_cast<size_t>(n) - done;
+  return done;
 }
 
 Result<size_t> FileSource::Read(std::span<std::byte> out) {
-  size_t done = 0;
+  size_t done = std::min(end_ - begin_, out.size());
+  if (done > 0) std::memcpy(out.data(), buffer_.data() + begin_, done);
+  begin_ += done;
   while (done < out.size()) {
-    if (begin_ < end_) {
-      const size_t n = std::min(end_ - begin_, out.size() - done);
-      std::memcpy(out.data() + done, buffer_.data() + begin_, n);
-      begin_ += n;
-      done += n;
-      continue;
-    }
-    const bool large = out.size() - done >= kBuffer / 2;
-    auto n = ReadSome(large ? out.subspan(done) : std::span(buffer_));
+    auto n = ReadSome(out.subspan(done));
     if (!n) return Pass(n);
     if (*n == 0) break;
-    if (large) {
-      done += *n;
-    } else {
-      begin_ = 0;
-      end_ = *n;
-    }
+    done += *n;
   }
   return done;
 }
@@ -123,20 +137,19 @@ FileSink::~FileSink() {
 }
 
 Status FileSink::Write(std::span<const std::byte> data) {
-  if (buffer_.size() + data.size() <= kBuffer) {
-    buffer_.insert(buffer_.end(), data.begin(), data.end());
-    return {};
+  if (buffer_.size() + data.size() > kBuffer) {
+    const bool large = data.size() >= kBuffer / 2;
+    if (Status s = WriteOut(large ? data : std::span<const std::byte>()); !s || large) return s;
   }
-  if (Status s = WriteOut(buffer_); !s) return s;
-  buffer_.clear();
-  if (data.size() >= kBuffer / 2) return WriteOut(data);
-  buffer_.assign(data.begin(), data.end());
+  buffer_.insert(buffer_.end(), data.begin(), data.end());
   return {};
 }
 
+// Writes what was gathered, then `data`.
 Status FileSink::WriteOut(std::span<const std::byte> data) {
-  if (Status s = WriteAll(fd_.get(), data, name_); !s) return s;
-  written_ += data.size();
+  if (Status s = WriteBoth(fd_.get(), buffer_, data, name_); !s) return s;
+  written_ += buffer_.size() + data.size();
+  buffer_.clear();
   if (replace_ && written_ - pushed_ >= kPush) {
     // Only a hint: the result that counts is fsync's.
     (void)::sync_file_range(fd_.get(), static_cast<off_t>(pushed_),
@@ -147,8 +160,7 @@ Status FileSink::WriteOut(std::span<const std::byte> data) {
 }
 
 Status FileSink::Commit() {
-  if (Status s = WriteOut(buffer_); !s) return s;
-  buffer_.clear();
+  if (Status s = WriteOut({}); !s) return s;
   if (!replace_) return {};
   if (::fsync(fd_.get()) != 0) return FailErrno(errno, name_);
   if (temporary_.empty()) {

@@ -156,7 +156,7 @@ Status FileContent::Zero(uint64_t offset, uint64_t length) const {
                          static_cast<off_t>(offset), static_cast<off_t>(length)) == 0) {
     return {};
   }
-  static const AlignedBytes zeroes(kMaxExtent);
+  static const AlignedBytes zeroes(kMaxExtent, std::byte{0});
   while (length > 0) {
     const size_t n = static_cast<size_t>(std::min<uint64_t>(length, zeroes.size()));
     if (Status s = Write(offset, std::span(zeroes).first(n)); !s) return s;

@@ -28,9 +28,8 @@ void ExtentEncoder::FreeContext::operator()(ZSTD_CCtx_s* context) const {
 ExtentEncoder::ExtentEncoder(Mode mode, int level) : mode_(mode), level_(level) {}
 ExtentEncoder::~ExtentEncoder() = default;
 
-size_t ExtentEncoder::Compress(std::span<const std::byte> prefix,
-                               std::span<const std::byte> target, size_t limit,
-                               std::vector<std::byte>* out) {
+size_t ExtentEncoder::Compress(std::span<const std::byte> prefix, std::span<const std::byte> target,
+                               size_t limit, std::vector<std::byte>* out) {
   if (!context_) {
     context_.reset(ZSTD_createCCtx());
     if (!context_) return 0;
@@ -61,23 +60,21 @@ Result<std::span<const std::byte>> ExtentEncoder::Encode(Extent* extent,
   }
   std::span<const std::byte> payload = target;
   extent->kind = Extent::Kind::kRaw;
-  const bool has_base = may_diff && !base.empty() && !IsZero(base);
-  if (mode_ != Mode::kRaw && has_base) {
+  const bool has_base = mode_ != Mode::kRaw && may_diff && !base.empty() && !IsZero(base);
+  if (has_base) {
     if (const size_t n = Compress(base, target, payload.size(), &diff_); n > 0) {
       payload = std::span(diff_).first(n);
       extent->kind = Extent::Kind::kDiff;
     }
   }
-  const bool plain = mode_ == Mode::kRaw ? level_ != 0
-                                         : mode_ == Mode::kBest || !has_base;
+  const bool plain = mode_ == Mode::kRaw ? level_ != 0 : mode_ == Mode::kBest || !has_base;
   if (plain) {
     if (const size_t n = Compress({}, target, payload.size(), &plain_); n > 0) {
       payload = std::span(plain_).first(n);
       extent->kind = Extent::Kind::kZstd;
     }
   }
-  extent->payload_sum =
-      extent->kind == Extent::Kind::kRaw ? extent->target_sum : Checksum(payload);
+  extent->payload_sum = extent->kind == Extent::Kind::kRaw ? extent->target_sum : Checksum(payload);
   return payload;
 }
 
@@ -110,8 +107,8 @@ Result<std::span<const std::byte>> ExtentDecoder::Decode(const Extent& extent,
     if (extent.kind == Extent::Kind::kDiff) {
       (void)ZSTD_DCtx_refPrefix(context_.get(), base.data(), base.size());
     }
-    const size_t n = ZSTD_decompressDCtx(context_.get(), out.data(), out.size(), payload.data(),
-                                         payload.size());
+    const size_t n =
+        ZSTD_decompressDCtx(context_.get(), out.data(), out.size(), payload.data(), payload.size());
     if (ZSTD_isError(n)) {
       return Fail(EBADMSG, std::string("extent does not decompress: ") + ZSTD_getErrorName(n));
     }

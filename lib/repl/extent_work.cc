@@ -43,7 +43,9 @@ std::unexpected<Error> ExtentWork::NotTheBase(const Extent& extent,
 Status ExtentWork::Decode(ExtentSlot& slot) const {
   const bool diff = slot.extent.kind == Extent::Kind::kDiff;  // Compare has read the base
   const auto base = std::span(slot.current).first(diff ? slot.extent.base_length : 0);
-  const auto room = Room(slot.decoded, slot.extent.length);
+  // A raw payload is the content.
+  const bool raw = slot.extent.kind == Extent::Kind::kRaw;
+  const auto room = Room(slot.decoded, raw ? 0 : slot.extent.length);
   auto content = slot.decoder.Decode(slot.extent, slot.record.payload, base, room);
   if (!content) return Damaged(delta_, slot.record, content.error().text);
   slot.content = *content;

@@ -36,9 +36,12 @@ class OrderedWork {
   // work(Slot&) -> Status: on any thread, several at once.
   // drain(Slot&) -> Status: one at a time, in order, on the calling thread.
   // The first error in the order of items is returned; no item after it is
-  // drained, all before it are.
+  // drained, all before it are.  May be called again, for another sequence.
   template <typename Fill, typename Work, typename Drain>
   [[nodiscard]] Status Run(Fill fill, Work work, Drain drain) {
+    filled_ = drained_ = 0;
+    ended_ = stop_ = false;
+    for (Cell& cell : cells_) cell.used = cell.done = false;
     std::vector<std::thread> team;
     for (unsigned i = 0; i < threads_; ++i) {
       try {
@@ -53,7 +56,7 @@ class OrderedWork {
       const std::lock_guard lock(mutex_);
       stop_ = true;
     }
-    changed_.notify_all();
+    freed_.notify_all();
     for (std::thread& thread : team) thread.join();
     return status;
   }
@@ -76,7 +79,7 @@ class OrderedWork {
         {
           std::unique_lock lock(mutex_);
           cell = &cells_[filled_ % cells_.size()];
-          changed_.wait(lock, [&] { return stop_ || ended_ || !cell->used; });
+          freed_.wait(lock, [&] { return stop_ || ended_ || !cell->used; });
           if (stop_ || ended_) return;
           cell->used = true;
           ++filled_;
@@ -93,23 +96,25 @@ class OrderedWork {
   }
 
   void Finish(Cell* cell, Status status, bool last) {
+    bool awaited = false;
     {
       const std::lock_guard lock(mutex_);
+      awaited = cell == &cells_[drained_ % cells_.size()];
       cell->status = std::move(status);
       cell->last = last;
       cell->done = true;
       if (last) ended_ = true;
     }
-    changed_.notify_all();
+    if (awaited) done_.notify_one();
   }
 
   template <typename Drain>
   Status DrainAll(Drain& drain) {
-    for (uint64_t i = 0;; ++i) {
-      Cell& cell = cells_[i % cells_.size()];
+    for (;;) {
+      Cell& cell = cells_[drained_ % cells_.size()];  // changed by this thread only
       {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return cell.done; });
+        done_.wait(lock, [&] { return cell.done; });
       }
       // A done cell belongs to this thread alone.
       if (!cell.status) return std::move(cell.status);
@@ -118,8 +123,9 @@ class OrderedWork {
       {
         const std::lock_guard lock(mutex_);
         cell.done = cell.used = false;
+        ++drained_;
       }
-      changed_.notify_all();
+      freed_.notify_one();
     }
   }
 
@@ -127,8 +133,11 @@ class OrderedWork {
   std::vector<Cell> cells_;
   std::mutex fill_mutex_;  // taken before mutex_
   std::mutex mutex_;       // guards all below and the flags of cells
-  std::condition_variable changed_;
+  // One waits for each at most: for the next item's work, and for a cell to fill.
+  std::condition_variable done_;
+  std::condition_variable freed_;
   uint64_t filled_ = 0;
+  uint64_t drained_ = 0;
   bool ended_ = false;
   bool stop_ = false;
 };
