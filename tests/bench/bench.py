@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import figures
+import history
 import machine
 import plot
 import report
@@ -25,12 +26,14 @@ TOP = HERE.parent.parent
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--build", type=Path, required=True, help="a build tree in which the programs are made")
-    parser.add_argument("--rows", default="all", help="first1,first8,first64,first1000,plain,copied,seqread,pause,delta,changelist")
+    parser.add_argument("--rows", default="all",
+                        help="first1,first8,first64,first1000,plain,copied,seqread,pause,delta,transfer1,transfer10,\n"
+                             "transfer100,changelist,history")  # fmt: skip
     parser.add_argument("--chunks", default="4,64", help="chunk sizes in KiB")
     parser.add_argument("--reps", type=int, default=5, help="measured repetitions of each side")
     parser.add_argument("--ms", type=int, default=800, help="length of one run of fio")
     parser.add_argument("--suite", default="bookworm", help="Debian release of the machine's kernel")
-    parser.add_argument("--seconds", type=int, default=2400, help="the machine is ended after this")
+    parser.add_argument("--seconds", type=int, default=3600, help="the machine is ended after this")
     parser.add_argument("--append", default="", help="more for the kernel's command line")
     parser.add_argument("--report", action="store_true", help="only write the report of the last run again")
     return parser.parse_args()
@@ -59,20 +62,37 @@ def revision():
 
 
 def measure(args, out):
+    """The rows that the machine runs, as a part of the document."""
     prepare(args.build.resolve(), out, args.suite)
     guest = machine.Machine(kernel=out / "kernel", initrd=out / "initrd", out=out, accel=accelerator(out / "kernel"))
     append = f"bench.rows={args.rows} bench.chunks={args.chunks} bench.reps={args.reps} bench.ms={args.ms} {args.append}"
     print(f"bench: one machine ({guest.accel}), rows {args.rows}; its console: {out}/console.log", flush=True)
     results, run = guest.run(append.strip(), args.seconds)
-    document = {
-        "revision": revision(),
-        "host": machine.host_description(),
+    return {
         "run": {**run, "options": append.strip()},
         "notes": results.notes,
         "ended": results.ended,
         "figures": figures.as_json(figures.figures(results.samples)),
         "verdicts": figures.as_json(figures.verdicts(results.samples)),
     }
+
+
+def measure_history(args, out):
+    """The row that needs no machine."""
+    chunks = [int(chunk) for chunk in args.chunks.split(",")]
+    try:
+        return {"history": history.run(args.build.resolve(), out / "history", chunks)}
+    except history.LeftOut as why:
+        return {"left_out": [f"history: {why}"]}
+
+
+def measure_all(args, out):
+    document = {"revision": revision(), "host": machine.host_description(), "notes": [], "ended": True,
+                "figures": [], "verdicts": []}  # fmt: skip
+    if args.rows != "history":
+        document |= measure(args, out)
+    if args.rows == "all" or "history" in args.rows.split(","):
+        document |= measure_history(args, out)
     (out / "results.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -84,7 +104,7 @@ def main():
     out.mkdir(exist_ok=True)
     if not args.report:
         subprocess.run([TOP / "tests/lib/setup.sh", "bench"], check=True, stdout=subprocess.DEVNULL)
-        measure(args, out)
+        measure_all(args, out)
     document = json.loads((out / "results.json").read_text())
     (out / "table.md").write_text(report.markdown(document))
     (out / "ratios.svg").write_text(plot.ratios(document["verdicts"]))

@@ -23,7 +23,7 @@ add_program() {
 
 mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,etc,lib/modules,usr/bin,usr/sbin,sbin}
 for p in bash cmp cat cp cut date dd dmesg dmsetup fio grep head insmod ls mkdir mount mv ps rm rmdir sed sleep \
-	sort stat sync tail tr true umount uname wc zstd thin_restore blockdev thin_delta modprobe kmod chmod kill mknod; do
+	sort stat sync tail tr true umount uname wc zstd thin_restore blockdev thin_delta modprobe kmod chmod kill mknod rsync; do
 	path=$(type -P "$p") || { echo "image.sh: $p: not installed" >&2; exit 1; }
 	add_program "$(readlink -f "$path")" "/bin/$p"
 done
@@ -52,7 +52,7 @@ for p in ddsnap ddsnap-agent ddsnap-server; do
 	[ -x "$build/$p" ] || continue
 	add_program "$build/$p" "/bin/$p"
 done
-for p in bench-thin-snap bench-create-many; do
+for p in bench-thin-snap bench-create-many bench-copy-ranges; do
 	[ -x "$build/tests/bench/$p" ] || continue
 	add_program "$build/tests/bench/$p" "/bin/$p"
 done

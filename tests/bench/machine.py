@@ -101,6 +101,7 @@ def host_description():
         "fio": first_line("fio", "--version"),
         "thin_delta": first_line("thin_delta", "--version"),
         "compiler": first_line("g++", "--version"),
+        "rsync": first_line("rsync", "--version"),
     }
 
 

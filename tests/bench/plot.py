@@ -9,6 +9,7 @@ REACHED, MISSED, INK, PALE = "#2f7d4f", "#c0392b", "#222222", "#dddddd"
 
 
 def ratios(verdicts):
+    verdicts = [v for v in verdicts if v["target"] is not None]
     room = WIDTH - LEFT - RIGHT
     height = TOP + len(verdicts) * (BAR + GAP) + 20
 

@@ -4,7 +4,7 @@
 from figures import SIDES
 
 UNITS = {"seqread-shared": "MiB/s", "seqread-copied": "MiB/s", "pause": "ms", "changelist": "ms",
-         "delta-create": "ms", "delta-apply": "ms"}  # fmt: skip
+         "delta-create": "ms", "delta-apply": "ms", "transfer1": "ms", "transfer10": "ms", "transfer100": "ms"}  # fmt: skip
 
 
 def amount(row, value):
@@ -21,10 +21,13 @@ def amount(row, value):
 def verdict_table(document):
     lines = ["| work | chunk | against | ratio | quartiles of pairs | at least | |", "|---|---|---|---|---|---|---|"]
     for v in document["verdicts"]:
-        mark = "met" if v["passed"] else f"missed by {100 * (1 - v['ratio'] / v['target']):.0f} %"
+        mark, target = "", ""
+        if v["target"] is not None:
+            mark = "met" if v["passed"] else f"missed by {100 * (1 - v['ratio'] / v['target']):.0f} %"
+            target = f"{v['target']:g}"
         lines.append(
             f"| {v['work']} | {v['chunk']} KiB | {SIDES[v['theirs']]} | {v['ratio']:.2f} "
-            f"| {v['low']:.2f} to {v['high']:.2f} | {v['target']:g} | {mark} |"
+            f"| {v['low']:.2f} to {v['high']:.2f} | {target} | {mark} |"
         )
     return lines
 
@@ -42,20 +45,39 @@ def figure_table(document):
     return lines
 
 
-def machine_text(document):
-    host, run = document["host"], document["run"]
-    kernel = next((n.split("machine ", 1)[1] for n in document["notes"] if " machine " in f" {n}"), "")
+def history_table(document):
+    lines = ["| step | chunk | changed chunks, MiB | -r | -x | -b |", "|---|---|---|---|---|---|"]
+    for row in document["history"]:
+        cells = [f"{row['bytes'][mode] / 2**20:.1f} ({100 * row['bytes'][mode] / row['changed']:.0f} %)" for mode in ("-r", "-x", "-b")]
+        lines.append(f"| {row['step']} | {row['chunk']} KiB | {row['changed'] / 2**20:.1f} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def host_text(document):
+    host = document["host"]
     return [
         f"Revision {document['revision']}. Host: {host['cpu']}, {host['cpus']} CPUs, {host['memory_gib']} GiB, "
-        f"Linux {host['kernel']}; {host['qemu']}, accelerator {run['accel']}; {host['fio']}; {host['compiler']}; "
-        f"thin_delta {host['thin_delta']}.",
-        "",
-        f"Guest: Linux {kernel}; disks: {run['disk']}. The run took {run['seconds']} s; the host's load average was "
-        f"{run['load_mean']} (at most {run['load_max']}).",
+        f"Linux {host['kernel']}; {host['qemu']}; {host['fio']}; {host['compiler']}; thin_delta {host['thin_delta']}; "
+        f"{host['rsync']}.",
+    ]
+
+
+def guest_text(document):
+    run = document["run"]
+    kernel = next((n.split("machine ", 1)[1] for n in document["notes"] if " machine " in f" {n}"), "")
+    return [
+        f"Guest: Linux {kernel}; accelerator {run['accel']}; disks: {run['disk']}. The run took {run['seconds']} s; "
+        f"the host's load average was {run['load_mean']} (at most {run['load_max']}).",
     ]
 
 
 def markdown(document):
-    lines = machine_text(document) + [""] + verdict_table(document)
-    lines += ["", "Medians:", ""] + figure_table(document)
+    lines = host_text(document)
+    if "run" in document:
+        lines += [""] + guest_text(document) + [""] + verdict_table(document)
+        lines += ["", "Medians:", ""] + figure_table(document)
+    if "history" in document:
+        lines += ["", "Bytes on the wire, in MiB and in per cent of the chunks that differ; an ext4 file system in which a "
+                  "kernel's sources are unpacked, patched, compiled:", ""] + history_table(document)  # fmt: skip
+    lines += [f"\nLeft out: {what}." for what in document.get("left_out", [])]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,11 @@ packages=(
 )
 case ${1:-} in
 demo) ;;
-bench) packages+=(fio thin-provisioning-tools dmsetup kmod cpio zstd) ;;
+bench) packages+=(
+	fio thin-provisioning-tools dmsetup kmod cpio zstd rsync
+	# the file system that has a history
+	flex bison bc libelf-dev libc6-dev xz-utils gcc
+) ;;
 *) packages+=(
 	clang-19 libclang-rt-19-dev shellcheck zsh sparse groff-base
 	# the kernel of user-mode Linux, and what runs in it

@@ -25,7 +25,8 @@ exec 3>"/dev/${port:-console}"
 . /disks.sh
 . /rows.sh
 . /tools.sh
-export DM_DISABLE_UDEV=1 ZUMASTOR_LIBEXECDIR=/bin
+. /transfer.sh
+export DM_DISABLE_UDEV=1 TMPDIR=/tmp ZUMASTOR_LIBEXECDIR=/bin
 modprobe dm-ddsnap 2>/dev/null && have_ddsnap=1
 [ -x /bin/ddsnap ] || have_ddsnap=
 export have_ddsnap

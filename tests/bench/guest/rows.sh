@@ -188,6 +188,9 @@ run_rows() {
 		for row in plain copied seqread pause delta; do
 			wanted $row && { note "$row $chunk"; "row_$row" "$chunk"; }
 		done
+		for count in 1 10 100; do
+			wanted "transfer$count" && { note "transfer$count $chunk"; row_transfer "$chunk" "$count"; }
+		done
 	done
 	wanted changelist && { note changelist; row_changelist; }
 }
