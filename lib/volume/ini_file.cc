@@ -127,6 +127,22 @@ std::optional<std::string> IniFile::Get(std::string_view section, std::string_vi
   return std::nullopt;
 }
 
+void IniFile::AddSection(const std::string& section) {
+  const auto known = sections();
+  if (std::ranges::find(known, section) != known.end()) return;
+  if (!lines_.empty() && !Trim(lines_.back().text).empty()) {
+    Line blank;
+    blank.section = lines_.back().section;
+    lines_.push_back(std::move(blank));
+  }
+  lines_.push_back({.text = "[" + section + "]",
+                    .kind = Line::Kind::kSection,
+                    .section = section,
+                    .key = {},
+                    .value = {},
+                    .number = 0});
+}
+
 void IniFile::Set(const std::string& section, const std::string& key, const std::string& value) {
   const Line added{.text = key + "=" + value,
                    .kind = Line::Kind::kAssignment,
@@ -146,17 +162,7 @@ void IniFile::Set(const std::string& section, const std::string& key, const std:
     there = true;
   }
   if (!there) {
-    if (!lines_.empty() && !Trim(lines_.back().text).empty()) {
-      Line blank;
-      blank.section = lines_.back().section;
-      lines_.push_back(std::move(blank));
-    }
-    lines_.push_back({.text = "[" + section + "]",
-                      .kind = Line::Kind::kSection,
-                      .section = section,
-                      .key = {},
-                      .value = {},
-                      .number = 0});
+    AddSection(section);
     end = lines_.size();
   }
   lines_.insert(lines_.begin() + static_cast<ptrdiff_t>(end), added);

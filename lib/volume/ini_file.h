@@ -42,6 +42,8 @@ class IniFile {
   // Replaces the last assignment of the key, or adds one at the end of the
   // section, which is made at the end of the file if there is none.
   void Set(const std::string& section, const std::string& key, const std::string& value);
+  // Makes the section at the end of the file, unless there is one.
+  void AddSection(const std::string& section);
   // Removes all assignments of the key; the section stays.
   void Remove(std::string_view section, std::string_view key);
   // With all of its lines.

@@ -31,6 +31,15 @@ bool IsDue(const std::string& rotation, std::optional<time_t> last, time_t now) 
   return now > *last && PeriodOf(rotation, *last) != PeriodOf(rotation, now);
 }
 
+std::vector<Rotation> KeptRotations(const VolumeConfig& config, const Records& records) {
+  std::vector<Rotation> kept = config.rotations;
+  const bool sends = !config.targets.empty() || !records.targets.empty();
+  kept.push_back({kReplicaRotation, "", sends ? 1U : 0U});
+  // What a volume has received stays when it becomes one of its own.
+  if (config.source) kept.push_back({kReceivedRotation, "", config.source->keep});
+  return kept;
+}
+
 std::vector<Tag> Expire(const Rotation& rotation, const std::vector<Tag>& usable,
                         Records* records) {
   std::vector<Tag> expired;

@@ -21,6 +21,13 @@ namespace ddsnap {
 // `last`, or there was none.  A clock that was set back makes nothing due.
 [[nodiscard]] bool IsDue(const std::string& rotation, std::optional<time_t> last, time_t now);
 
+// The schedule's rotations and those of replication: "replica", made to be sent, of which the
+// newest is kept while there is somebody to send to; "received".
+inline constexpr char kReplicaRotation[] = "replica";
+inline constexpr char kReceivedRotation[] = "received";
+[[nodiscard]] std::vector<Rotation> KeptRotations(const VolumeConfig& config,
+                                                  const Records& records);
+
 // Takes away, in `records`, the rotation's name from all but the newest `keep`
 // of `usable`, which is in order of creation.  Returns the snapshots that are in
 // no rotation any more; those that never were in one are not touched.
@@ -28,8 +35,8 @@ namespace ddsnap {
                                       Records* records);
 
 // "hourly.0": the snapshot of each link's name, newest first for each rotation.
-[[nodiscard]] std::vector<std::pair<std::string, Tag>> RotationLinks(
-    const std::vector<Tag>& usable, const Records& records);
+[[nodiscard]] std::vector<std::pair<std::string, Tag>> RotationLinks(const std::vector<Tag>& usable,
+                                                                     const Records& records);
 
 }  // namespace ddsnap
 

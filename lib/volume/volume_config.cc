@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kSuffix = ".conf";
 constexpr size_t kMaxName = 64;
 constexpr uint32_t kMaxKeep = 10000;
+constexpr std::string_view kTarget = "Target ";  // begins a section's name
 
 // The schedules that have names, and when they run.
 struct NamedRotation {
@@ -43,6 +44,20 @@ std::optional<Rotation> ParseCustom(std::string_view text) {
   return Rotation{"custom", std::string(text.substr(0, comma)), *keep};
 }
 
+// "10M": powers of 1024.  Empty: no limit.
+std::optional<uint64_t> ParseRate(std::string_view text) {
+  if (text.empty()) return 0;
+  uint64_t rate = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rate);
+  std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  if (error != std::errc() || suffix.size() > 1) return std::nullopt;
+  constexpr std::string_view kSuffixes = "KMGTkmgt";
+  const size_t which = suffix.empty() ? 0 : kSuffixes.find(suffix);
+  if (which == std::string_view::npos) return std::nullopt;
+  const unsigned shift = suffix.empty() ? 0 : 10 * (which % 4 + 1);
+  return rate > UINT64_MAX >> shift ? std::nullopt : std::optional(rate << shift);
+}
+
 bool IsAbsolute(const std::string& path) { return path.starts_with('/'); }
 
 // Takes one assignment; why it cannot be meant, or nullptr.
@@ -55,6 +70,8 @@ class Assigner {
     if (entry.section == "Volume") return TakeVolume(entry, known);
     if (entry.section == "Mount") return TakeMount(entry, known);
     if (entry.section == "Schedule") return TakeSchedule(entry, known);
+    if (entry.section == kSourceSection) return TakeSource(entry, known);
+    if (entry.section.starts_with(kTarget)) return TakeTarget(entry, known);
     *known = false;
     return nullptr;
   }
@@ -86,7 +103,7 @@ class Assigner {
     if (entry.key == "MountPoint") {
       config_.mountpoint = entry.value;
       return entry.value.empty() || IsAbsolute(entry.value) ? nullptr
-                                                           : "a mount point is a whole path";
+                                                            : "a mount point is a whole path";
     }
     if (entry.key == "Options") {
       config_.mount_options = entry.value;
@@ -119,8 +136,56 @@ class Assigner {
     return nullptr;
   }
 
+  const char* TakeTarget(const IniFile::Entry& entry, bool* known) {
+    const std::string name = entry.section.substr(kTarget.size());
+    if (!CheckTargetName(name)) return "its section names no target";
+    auto target = std::ranges::find(config_.targets, name, &TargetConfig::name);
+    if (target == config_.targets.end()) target = config_.targets.insert(target, {name, "", 0});
+    if (entry.key == "Period") {
+      target->period = entry.value;
+    } else if (entry.key == "RateLimit") {
+      const auto rate = ParseRate(entry.value);
+      if (!rate) return "bytes a second, with K, M, G or T";
+      target->rate_limit = *rate;
+    } else {
+      *known = false;
+    }
+    return nullptr;
+  }
+
+  const char* TakeSource(const IniFile::Entry& entry, bool* known) {
+    if (!config_.source) config_.source.emplace();
+    if (entry.key == "Host") {
+      config_.source->name = entry.value;
+      return ParseRemote(entry.value) ? nullptr : "[USER@]HOST[:VOLUME]";
+    }
+    if (entry.key == "Period") {
+      config_.source->period = entry.value;
+    } else if (entry.key == "Keep") {
+      const auto keep = ParseKeep(entry.value);
+      if (!keep || *keep == 0) return "a number of snapshots to keep, 1 to 10000";
+      config_.source->keep = *keep;
+    } else {
+      *known = false;
+    }
+    return nullptr;
+  }
+
   VolumeConfig& config_;
 };
+
+// A target needs no settings: its section may hold none.
+Status AddBareSections(const IniFile& file, VolumeConfig* config) {
+  for (const std::string& section : file.sections()) {
+    if (!section.starts_with(kTarget)) continue;
+    const std::string name = section.substr(kTarget.size());
+    if (Status s = CheckTargetName(name); !s)
+      return Fail(EINVAL, file.name() + ": " + s.error().text);
+    if (std::ranges::find(config->targets, name, &TargetConfig::name) == config->targets.end())
+      config->targets.push_back({name, "", 0});
+  }
+  return {};
+}
 
 size_t RankOf(const Rotation& rotation) {
   size_t rank = 0;
@@ -132,6 +197,10 @@ size_t RankOf(const Rotation& rotation) {
 }
 
 }  // namespace
+
+std::string TargetSection(std::string_view target) {
+  return std::string(kTarget) + std::string(target);
+}
 
 std::string OriginDmName(std::string_view volume) { return "zumastor-" + std::string(volume); }
 
@@ -187,6 +256,12 @@ Result<VolumeConfig> ReadConfig(const std::string& volume, const IniFile& file) 
   }
   if (config.origin.empty()) return Fail(EINVAL, file.name() + ": no Origin in [Volume]");
   if (config.store.empty()) return Fail(EINVAL, file.name() + ": no Store in [Volume]");
+  if (Status s = AddBareSections(file, &config); !s) return Pass(s);
+  if (config.source && config.source->name.empty())
+    return Fail(EINVAL, file.name() + ": no Host in [Source]");
+  if (config.source && !config.rotations.empty())
+    return Fail(EINVAL, file.name() + ": a replica, which has a [Source], has no [Schedule]: its " +
+                            "snapshots are those that it receives");
   std::ranges::sort(config.rotations, {}, RankOf);
   return config;
 }

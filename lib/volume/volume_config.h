@@ -7,12 +7,14 @@
 #define DDSNAP_VOLUME_VOLUME_CONFIG_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "volume/ini_file.h"
+#include "volume/replication.h"
 
 namespace ddsnap {
 
@@ -26,17 +28,23 @@ struct Rotation {
 
 struct VolumeConfig {
   std::string name;
-  std::string origin;    // devices as they are given: stable names are best
+  std::string origin;  // devices as they are given: stable names are best
   std::string store;
-  std::string metadata;  // empty: in the store
-  std::string uuid;      // of the store; empty: not known yet
-  bool late = false;     // its devices come up after local file systems
+  std::string metadata;    // empty: in the store
+  std::string uuid;        // of the store; empty: not known yet
+  bool late = false;       // its devices come up after local file systems
   std::string mountpoint;  // empty: the administrator's affair
   std::string mount_options;
-  std::vector<Rotation> rotations;  // in the order hourly to custom
-  std::string random_delay;         // of scheduled snapshots; systemd.time(7)
-  std::vector<std::string> warnings;  // "FILE: line N: unknown setting ..."
+  std::vector<Rotation> rotations;     // in the order hourly to custom
+  std::string random_delay;            // of scheduled snapshots; systemd.time(7)
+  std::vector<TargetConfig> targets;   // in the order of the file
+  std::optional<SourceConfig> source;  // there: this volume is a replica
+  std::vector<std::string> warnings;   // "FILE: line N: unknown setting ..."
 };
+
+// The sections of a target, and of the source.
+[[nodiscard]] std::string TargetSection(std::string_view target);  // "Target NAME"
+inline constexpr char kSourceSection[] = "Source";
 
 inline constexpr char kAgentSocket[] = "/run/zumastor/agent";
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <map>
+#include <set>
 
 #include "lib/temp_folder.h"
 #include "unit.h"
@@ -146,6 +147,61 @@ START_TEST(records_come_back) {
 }
 END_TEST
 
+START_TEST(what_peers_hold_is_remembered) {
+  const TempFolder folder;
+  const RecordFolder records(folder.path());
+  Records saved;
+  saved.uuid = "u";
+  PeerRecord& peer = saved.targets["backup:copy"];
+  peer = {.held = 3,
+          .sending = 5,
+          .held_created = 100,
+          .last_try = 200,
+          .last_success = 150,
+          .error = "no route\"",
+          .bytes = uint64_t{1} << 40,
+          .milliseconds = 7,
+          .requests = 2};
+  saved.source.held = 9;
+  CK_OK(records.Save("vol", saved));
+  auto loaded = records.Load("vol", "u");
+  CK_OK(loaded);
+  ck_assert(loaded->targets == saved.targets && loaded->source == saved.source);
+  ck_assert((HeldSnapshots(*loaded) == std::set<Tag>{3, 5, 9}));
+  // A file of before there was replication.
+  CK_OK(WriteWholeFile(folder.path() + "/volumes/vol.json",
+                       R"({"uuid":"u","next_tag":1,"snapshots":[],"last_run":{},"jobs":{}})"));
+  loaded = records.Load("vol", "u");
+  CK_OK(loaded);
+  ck_assert(loaded->targets.empty() && HeldSnapshots(*loaded).empty());
+}
+END_TEST
+
+// Of those that were made to be sent the newest is kept while there is somebody to send to.
+START_TEST(replication_has_rotations_of_its_own) {
+  VolumeConfig config;
+  config.rotations = {{"daily", "daily", 7}};
+  Records records;
+  const auto keep = [&](const char* name) {
+    for (const Rotation& rotation : KeptRotations(config, records))
+      if (rotation.name == name) return static_cast<int>(rotation.keep);
+    return -1;
+  };
+  ck_assert(keep("daily") == 7 && keep(kReplicaRotation) == 0 && keep(kReceivedRotation) == -1);
+  records.targets["fetches"] = {};
+  ck_assert_int_eq(keep(kReplicaRotation), 1);
+  records.targets.clear();
+  config.targets = {{"backup", "", 0}};
+  config.source = {"up", "", 4};
+  ck_assert(keep(kReplicaRotation) == 1 && keep(kReceivedRotation) == 4);
+  records.snapshots[1].rotations = {kReplicaRotation};
+  records.snapshots[2].rotations = {kReplicaRotation, "daily"};
+  ck_assert(Expire({kReplicaRotation, "", 1}, {1, 2}, &records) == std::vector<Tag>{1});
+  ck_assert(Expire({kReplicaRotation, "", 0}, {2}, &records).empty());
+  ck_assert(records.snapshots[2].rotations == std::vector<std::string>{"daily"});
+}
+END_TEST
+
 START_TEST(damaged_records_are_an_error) {
   const TempFolder folder;
   const RecordFolder records(folder.path());
@@ -170,4 +226,5 @@ END_TEST
 
 UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due,
           the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, a_year_of_snapshots,
-          records_come_back, damaged_records_are_an_error, paths_become_unit_names)
+          records_come_back, what_peers_hold_is_remembered, replication_has_rotations_of_its_own,
+          damaged_records_are_an_error, paths_become_unit_names)
