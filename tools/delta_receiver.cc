@@ -2,7 +2,10 @@
 #include "delta_receiver.h"
 
 #include <cerrno>
+#include <chrono>
+#include <ctime>
 #include <filesystem>
+#include <thread>
 
 #include "base/uuid.h"
 #include "cli/options.h"
@@ -47,6 +50,12 @@ Result<std::string> KeyOf(const ReceiverOptions& options) {
   std::error_code error;
   const auto full = std::filesystem::absolute(options.device, error);
   return StableName(error ? options.device : full.lexically_normal().string());
+}
+
+// Two snapshots of one second would have one folder.
+void AwaitNextSecond(const repl::SnapshotId& newest) {
+  while (::time(nullptr) == newest.created_ns / 1'000'000'000)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
 }  // namespace
@@ -106,13 +115,40 @@ Result<repl::ReceiveSummary> DeltaReceiver::Receive(repl::ByteSource& stream, Pr
   return ReceiveDelta(stream, *device_, log_, receive);
 }
 
-// A snapshot of what the origin holds: the newest, if it is that, or a new one.
-Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& head) const {
-  if (head.common.base.none) return std::nullopt;  // there is no old state to go back to
+// The snapshot of what the state says that the origin is, if it is that still: of what came last
+// or, where a stream that was cut off begins again, of what was there before it.
+Result<std::optional<Tag>> DeltaReceiver::SnapshotOfState(ControlClient& client,
+                                                          const ServerVolume& volume, bool full) {
+  auto state = log_.Load();
+  if (!state) return Pass(state);
+  if (!*state) return std::nullopt;
+  const auto tag = (*state)->complete ? (*state)->after : (*state)->before;
+  if (!tag) return std::nullopt;
+  auto snapshot = volume.WithTag(*tag);
+  auto holds = snapshot ? OriginHolds(client, options_.server, volume, *snapshot, *device_)
+                        : Result<bool>(false);
+  if (!holds) return Pass(holds);
+  if (*holds) return *tag;
+  if (full) return std::nullopt;
+  // Where the stream has no extent, nothing else would notice.
+  return Fail(ESTALE, options_.device +
+                          (snapshot ? ": has changed since snapshot " + std::to_string(*tag) +
+                                          " of it: revert it to that"
+                                    : ": snapshot " + std::to_string(*tag) +
+                                          " of it is gone, which said what it holds: --forget, "
+                                          "and send everything"));
+}
+
+// A snapshot of what the origin holds: that of what came last, the newest, or a new one.
+Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& head) {
   auto client = ControlClient::Connect(options_.server);
   if (!client) return Pass(client);
   auto volume = ServerVolume::Ask(*client);
   if (!volume) return Pass(volume);
+  const bool full = head.common.base.none;
+  auto known = SnapshotOfState(*client, *volume, full);
+  if (!known || *known) return known;
+  if (full) return std::nullopt;  // there is no old state to go back to
   if (!volume->snapshots.empty()) {
     const Tag newest = volume->snapshots.back().tag;
     auto still = OriginIsStill(*client, newest);
@@ -124,7 +160,7 @@ Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& 
   return volume->free_tag;
 }
 
-Status DeltaReceiver::SnapshotAfter(const repl::DeltaHead& head) {
+Result<std::optional<Tag>> DeltaReceiver::SnapshotAfter(const repl::DeltaHead& head) {
   auto client = ControlClient::Connect(options_.server);
   if (!client) return Pass(client);
   auto volume = ServerVolume::Ask(*client);
@@ -137,15 +173,16 @@ Status DeltaReceiver::SnapshotAfter(const repl::DeltaHead& head) {
   if (const auto after = (*state)->after; after && exists(*after)) {
     auto still = OriginIsStill(*client, *after);
     if (!still) return Pass(still);
-    if (*still) return {};
+    if (*still) return *after;
   }
   Tag tag = options_.tag.value_or(head.common.target.tag);
   if ((tag == repl::kOriginTag || exists(tag)) && !options_.tag) tag = volume->free_tag;
   (*state)->after = tag;
-  if (Status s = log_.Save(**state); !s) return s;
+  if (Status s = log_.Save(**state); !s) return Pass(s);
+  if (!volume->snapshots.empty()) AwaitNextSecond(volume->snapshots.back());
   auto made = client->Call({{"verb", "create"}, {"tag", tag}});
   if (!made) return Pass(made);
-  return {};
+  return tag;
 }
 
 }  // namespace ddsnap

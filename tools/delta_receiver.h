@@ -12,6 +12,7 @@
 #include "cli/arguments.h"
 #include "progress.h"
 #include "repl/receive_delta.h"
+#include "server_volume.h"
 
 namespace ddsnap {
 
@@ -44,8 +45,10 @@ class DeltaReceiver {
  private:
   DeltaReceiver(ReceiverOptions options, std::string path)
       : options_(std::move(options)), log_(std::move(path)) {}
-  [[nodiscard]] Result<std::optional<Tag>> SnapshotBefore(const repl::DeltaHead& head) const;
-  [[nodiscard]] Status SnapshotAfter(const repl::DeltaHead& head);
+  [[nodiscard]] Result<std::optional<Tag>> SnapshotOfState(ControlClient& client,
+                                                           const ServerVolume& volume, bool full);
+  [[nodiscard]] Result<std::optional<Tag>> SnapshotBefore(const repl::DeltaHead& head);
+  [[nodiscard]] Result<std::optional<Tag>> SnapshotAfter(const repl::DeltaHead& head);
 
   ReceiverOptions options_;
   repl::FileReceiveLog log_;

@@ -3,16 +3,22 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <span>
 
 #include "dm/dm.h"
 #include "io/device_number.h"
 #include "io/unix_socket.h"
+#include "repl/aligned_bytes.h"
 #include "wire/frame.h"
 #include "wire/messages.h"
 
 namespace ddsnap {
 namespace {
+
+constexpr size_t kPiece = 1 << 20;  // bytes that are compared at once
 
 wire::VolumeDevices DevicesOf(const dm::DdsnapDevice& device) {
   return {{device.store.major, device.store.minor}, {device.origin.major, device.origin.minor}};
@@ -96,6 +102,35 @@ Result<std::unique_ptr<repl::ContentDevice>> OpenSnapshot(const std::string& soc
                           ": no device of its volume is active on this "
                           "machine: bring the volume up, or name devices with --device and "
                           "--from-device");
+}
+
+Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
+                         const ServerVolume& volume, const repl::SnapshotId& snapshot,
+                         const repl::ContentDevice& origin) {
+  std::vector<ChunkRange> ranges;
+  auto answer = client.Call({{"verb", "changelist"}, {"from", snapshot.tag}, {"to", -1}},
+                            [&ranges](const ChunkRange& range) -> Status {
+                              ranges.push_back(range);
+                              return {};
+                            });
+  if (!answer) return Pass(answer);
+  if (ranges.empty()) return true;
+  auto device = OpenSnapshot(socket, volume.uuid, snapshot);
+  if (!device) return Pass(device);
+  const uint64_t size = std::min({snapshot.size, origin.size(), (*device)->size()});
+  repl::AlignedBytes ours(kPiece), theirs(kPiece);
+  for (const ChunkRange& range : ranges) {
+    const uint64_t end = std::min((range.chunk + range.count) * volume.chunk_size, size);
+    for (uint64_t at = range.chunk * volume.chunk_size; at < end; at += kPiece) {
+      const auto length = static_cast<size_t>(std::min<uint64_t>(kPiece, end - at));
+      const auto a = std::span<std::byte>(ours).first(length);
+      const auto b = std::span<std::byte>(theirs).first(length);
+      if (Status s = origin.Read(at, a); !s) return Pass(s);
+      if (Status s = (*device)->Read(at, b); !s) return Pass(s);
+      if (std::memcmp(a.data(), b.data(), length) != 0) return false;
+    }
+  }
+  return true;
 }
 
 DownstreamDevice LookUp(const std::string& path) {

@@ -8,6 +8,7 @@
 
 #include "repl/content_device.h"
 #include "repl/stream_head.h"
+#include "server_volume.h"
 
 namespace ddsnap {
 
@@ -17,6 +18,12 @@ namespace ddsnap {
 // must have a device.
 [[nodiscard]] Result<std::unique_ptr<repl::ContentDevice>> OpenSnapshot(
     const std::string& socket, const Uuid& volume, const repl::SnapshotId& snapshot);
+
+// Whether the origin, which is open as `origin`, holds what the snapshot does: nothing was
+// written since, or the same again.  Reads what was written.
+[[nodiscard]] Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
+                                       const ServerVolume& volume, const repl::SnapshotId& snapshot,
+                                       const repl::ContentDevice& origin);
 
 // What device-mapper knows of a device: is it a ddsnap origin, or a snapshot?
 struct DownstreamDevice {

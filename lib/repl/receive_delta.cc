@@ -227,7 +227,9 @@ class Receiver {
     }
     if (Status s = window.Close(size); !s) return s;
     if (options_.completed) {
-      if (Status s = options_.completed(summary_.head); !s) return s;
+      auto tag = options_.completed(summary_.head);
+      if (!tag) return Pass(tag);
+      state_.after = *tag;
     }
     state_.complete = true;
     state_.position = state_.limit = size;

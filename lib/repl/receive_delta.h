@@ -28,8 +28,8 @@ struct ReceiveOptions {
   // what it holds can be had again, and returns the snapshot's tag.  May be empty.
   std::function<Result<std::optional<Tag>>(const DeltaHead&)> before;
   // Called when the target is whole and durable, before the state says so; again
-  // after a crash in between.  May be empty.
-  std::function<Status(const DeltaHead&)> completed;
+  // after a crash in between.  Returns the tag of its snapshot.  May be empty.
+  std::function<Result<std::optional<Tag>>(const DeltaHead&)> completed;
   // Everything below is durable.  May be empty.
   std::function<Status(uint64_t position)> acknowledged;
 };

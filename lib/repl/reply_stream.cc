@@ -57,9 +57,9 @@ Result<Reply> ReplyReader::Next() {
     const auto* text = reinterpret_cast<const char*>(record_.body.data());
     reply.error = {static_cast<int>(uint32_t{code}),
                    {text + sizeof code, std::min(record_.body.size() - sizeof code, kMaxText)}};
-    // It goes to a terminal: one line.
+    // It goes to a terminal, and into files of JSON: one line of plain letters.
     for (char& c : reply.error.text) {
-      if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+      if (static_cast<unsigned char>(c) < ' ' || static_cast<unsigned char>(c) >= 0x7f) c = '?';
     }
     return reply;
   }

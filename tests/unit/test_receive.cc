@@ -390,10 +390,11 @@ START_TEST(snapshots_are_made_around_a_receive) {
     return {};
   };
   bool fail = true;
-  options.completed = [&](const DeltaHead&) -> Status {
+  options.completed = [&](const DeltaHead&) -> Result<std::optional<Tag>> {
     ck_assert(ContentOf(device) == way.target);
     story += " completed ";
-    return fail ? Status(Fail(EIO, "no snapshot")) : Status();
+    if (fail) return Fail(EIO, "no snapshot");
+    return Tag{78};
   };
   MemorySource source(stream, false);
   ck_assert(!ReceiveDelta(source, device, log, options));
@@ -404,6 +405,7 @@ START_TEST(snapshots_are_made_around_a_receive) {
   CK_OK(ReceiveDelta(again, device, log, options));
   ck_assert_msg(story == "before aaaaa completed  completed ", "%s", story.c_str());
   ck_assert((*log.Load())->complete);
+  ck_assert((*log.Load())->after == std::optional<Tag>(78));
 }
 END_TEST
 
