@@ -3,10 +3,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 
 #include "base/uuid.h"
+#include "cli/output.h"
 #include "commands.h"
 #include "control_verb.h"
 #include "repl/create_delta.h"
@@ -26,22 +26,14 @@ struct Options {
   bool print_json = false;
 };
 
-std::string FormatTime(int64_t ns) {
-  const std::time_t seconds = ns / 1'000'000'000;
-  std::tm parts{};
-  char text[32] = "";
-  if (ns != 0 && ::gmtime_r(&seconds, &parts) != nullptr) {
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  }
-  return text;
-}
+std::string Time(int64_t ns) { return ns == 0 ? "" : FormatTime(ns / 1'000'000'000); }
 
 json IdentityJson(const repl::SnapshotId& id) {
   if (id.none) return nullptr;
   json out = {{"tag", id.tag == repl::kOriginTag ? json(-1) : json(id.tag)},
               {"epoch", id.epoch},
               {"size", id.size}};
-  if (id.created_ns != 0) out["created"] = FormatTime(id.created_ns);
+  if (id.created_ns != 0) out["created"] = Time(id.created_ns);
   return out;
 }
 
@@ -52,13 +44,13 @@ json HeadJson(const char* kind, const repl::StreamHead& head) {
           {"chunk_size", head.chunk_size},
           {"base", IdentityJson(head.base)},
           {"target", IdentityJson(head.target)},
-          {"made", FormatTime(head.made_ns)}};
+          {"made", Time(head.made_ns)}};
 }
 
 void PrintIdentity(const char* role, const repl::SnapshotId& id) {
   std::printf("%-12s %s, epoch %llu, %llu bytes%s%s\n", role, repl::Describe(id).c_str(),
               static_cast<unsigned long long>(id.epoch), static_cast<unsigned long long>(id.size),
-              id.created_ns != 0 ? ", created " : "", FormatTime(id.created_ns).c_str());
+              id.created_ns != 0 ? ", created " : "", Time(id.created_ns).c_str());
 }
 
 void PrintHead(const char* kind, const repl::StreamHead& head) {
@@ -67,7 +59,7 @@ void PrintHead(const char* kind, const repl::StreamHead& head) {
   std::printf("%-12s %s\n", "chunk size", FormatSize(head.chunk_size).c_str());
   PrintIdentity("base", head.base);
   PrintIdentity("target", head.target);
-  std::printf("%-12s %s\n", "made", FormatTime(head.made_ns).c_str());
+  std::printf("%-12s %s\n", "made", Time(head.made_ns).c_str());
 }
 
 Status ShowChangelist(repl::ByteSource& source, const Options& options) {

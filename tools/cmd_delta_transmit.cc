@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // ddsnap delta transmit [-r|-x|-b] [-z LEVEL] [--from TAG] HOST:PORT SOCK TAG
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <optional>
-#include <span>
 #include <thread>
 
 #include "commands.h"
@@ -17,6 +13,7 @@
 #include "delta_sender.h"
 #include "io/tcp_socket.h"
 #include "repl/reply_stream.h"
+#include "transmitting.h"
 
 namespace ddsnap {
 namespace {
@@ -28,56 +25,6 @@ struct Options {
   unsigned retries = 10;
 };
 
-// The connection as a sink that remembers whether it was to blame.
-class LinkSink : public repl::ByteSink {
- public:
-  LinkSink(Fd fd, std::string name) : sink_(std::move(fd), std::move(name)) {}
-  [[nodiscard]] Status Write(std::span<const std::byte> data) override {
-    Status s = sink_.Write(data);
-    if (!s) broken_ = true;
-    return s;
-  }
-  [[nodiscard]] const std::string& name() const override { return sink_.name(); }
-  [[nodiscard]] bool broken() const { return broken_; }
-
- private:
-  repl::FdSink sink_;
-  bool broken_ = false;
-};
-
-// What the other side says while we send.
-struct Answers {
-  uint64_t acknowledged = 0;
-  bool done = false;
-  std::optional<Error> failed;
-};
-
-// Runs on a thread of its own, until the last word or the end of the connection.
-void Listen(repl::ReplyReader& replies, int fd, Answers& answers) {
-  for (;;) {
-    auto reply = replies.Next();
-    if (!reply) return;
-    answers.acknowledged = std::max(answers.acknowledged, reply->position);
-    if (reply->kind == repl::Reply::Kind::kDone) {
-      answers.done = true;
-      return;
-    }
-    if (reply->kind == repl::Reply::Kind::kFail) {
-      answers.failed = std::move(reply->error);
-      // Whoever is writing shall stop.
-      (void)::shutdown(fd, SHUT_RDWR);
-      return;
-    }
-  }
-}
-
-struct Round {
-  bool done = false;
-  uint64_t acknowledged = 0;
-  Error error;         // unless done
-  bool again = false;  // the link failed, not the sender or the receiver
-};
-
 Round Arrived(uint64_t position) { return {true, position, {}, false}; }
 Round Broken(Error error) { return {false, 0, std::move(error), true}; }
 Round Failed(Error error) { return {false, 0, std::move(error), false}; }
@@ -87,10 +34,8 @@ Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options
                ProgressLine& line) {
   auto connection = ConnectTcp(peer.host, peer.port, options.timeout);
   if (!connection) return Broken(connection.error());
-  const int fd = connection->get();
-  LinkSink sink(Fd(::dup(fd)), options.peer);
-  repl::FileSource source(std::move(*connection), options.peer);
-  repl::ReplyReader replies(source);
+  Connection link = Connection::OfSocket(std::move(*connection), options.peer);
+  repl::ReplyReader replies(link.source);
   auto status = replies.Next();
   if (!status) return Broken(status.error());
   if (status->kind == repl::Reply::Kind::kFail) return Failed(status->error);
@@ -101,26 +46,7 @@ Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options
     begin = state->position;
     limit = state->limit;
   }
-  Answers answers;
-  std::thread listener([&] { Listen(replies, fd, answers); });
-  auto summary = sender.Send(sink, begin, limit, line);
-  if (summary) (void)::shutdown(fd, SHUT_WR);
-  // A sender that failed by itself must not wait for an answer.
-  if (!summary && !sink.broken()) (void)::shutdown(fd, SHUT_RDWR);
-  listener.join();
-  if (answers.failed) {
-    // A stream that was damaged on its way is sent again.
-    Round round = Failed({answers.failed->code, options.peer + ": " + answers.failed->text});
-    round.again = answers.failed->code == EBADMSG;
-    return round;
-  }
-  if (answers.done) return Arrived(answers.acknowledged);
-  Round round;
-  round.acknowledged = answers.acknowledged;
-  round.error =
-      summary ? Error{ECONNRESET, options.peer + ": connection was cut"} : summary.error();
-  round.again = summary || sink.broken();
-  return round;
+  return SendOver(link, replies, sender, begin, limit, line);
 }
 
 Result<int> Run(const Options& options) {

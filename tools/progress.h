@@ -12,8 +12,10 @@ namespace ddsnap {
 
 class ProgressLine {
  public:
-  explicit ProgressLine(bool json = false);
-  ~ProgressLine() { Clear(); }
+  // `file`: for others who want to know, how far it is, once a second as a JSON object; it
+  // goes when the work is over.  Empty: none.
+  explicit ProgressLine(bool json = false, std::string file = "");
+  ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
@@ -26,12 +28,15 @@ class ProgressLine {
  private:
   using Clock = std::chrono::steady_clock;
   void ShowJson(uint64_t done, uint64_t total, double seconds);
+  void WriteFile(uint64_t done, uint64_t total);
 
   const bool json_;
   const bool terminal_;
+  const std::string file_;
   std::string what_;
   Clock::time_point begun_;
   Clock::time_point shown_;
+  Clock::time_point filed_;
   bool visible_ = false;
 };
 

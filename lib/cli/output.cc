@@ -36,6 +36,14 @@ void Table::Print() const {
   }
 }
 
+std::string FormatTime(std::time_t when) {
+  std::tm parts{};
+  char text[32];
+  if (::gmtime_r(&when, &parts) == nullptr) return "";
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
 bool UseColour() {
   const char* no = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");

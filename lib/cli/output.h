@@ -3,6 +3,7 @@
 #ifndef DDSNAP_CLI_OUTPUT_H_
 #define DDSNAP_CLI_OUTPUT_H_
 
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
   std::vector<size_t> right_;
 };
+
+// RFC 3339, UTC; empty for a time that has no such form.
+[[nodiscard]] std::string FormatTime(std::time_t when);
 
 // Whether standard output is a terminal that wants colours: not with NO_COLOR set, or TERM=dumb.
 [[nodiscard]] bool UseColour();

@@ -10,7 +10,9 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 mkdir -p "$dir/bin" "$dir/conf/volumes" "$dir/dev"
 ln -s "$zumastor" "$dir/bin/zumastor"
-touch "$dir/conf/volumes/"{data,my-vol}.conf "$dir/dev/"{data,data@17,my-vol,my-vol@3,my-vol@4}
+touch "$dir/conf/volumes/"data.conf
+printf '[Target backup:copy]\nPeriod=daily\n' >"$dir/conf/volumes/my-vol.conf"
+touch "$dir/dev/"{data,data@17,my-vol,my-vol@3,my-vol@4}
 export PATH=$dir/bin:$PATH ZUMASTOR_CONFDIR=$dir/conf ZUMASTOR_DEVDIR=$dir/dev
 
 # LINE TAB -> what the line becomes.
@@ -26,6 +28,12 @@ cases=(
 	'zumastor delete my-vol |zumastor delete my-vol '
 	'zumastor status --pro|zumastor status --prometheus '
 	'zumastor define volume --init|zumastor define volume --initialize '
+	'zumastor define ta|zumastor define target '
+	'zumastor replicate m|zumastor replicate my-vol '
+	'zumastor replicate my-vol ba|zumastor replicate my-vol backup:copy '
+	'zumastor forget target my-vol ba|zumastor forget target my-vol backup:copy '
+	'zumastor rest|zumastor restore '
+	'zumastor restore /srv/deltas /dev/sdz --ta|zumastor restore /srv/deltas /dev/sdz --tag '
 	'zumastor snapshot data --rotation w|zumastor snapshot data --rotation weekly '
 )
 failures=0

@@ -5,7 +5,9 @@
 //   zumastor@NAME.service.d/volume.conf    devices to wait for, mounts to come before
 //   NAME.device.d/10-zumastor.conf         how long a mount waits for the volume's name
 //   zumastor-snapshot@NAME.timer.d/schedule.conf, and a link that starts the timer
-//   PATH.mount, for a volume with a MountPoint, and a link that starts it
+//   zumastor-delta@NAME.timer.d/periods.conf, likewise
+//   PATH.mount, for a volume with a MountPoint, and a link that starts it; not for a replica, of
+//   which a snapshot is shown there
 //
 // It runs before anything else does: it reads /etc/zumastor and writes into its
 // folder, nothing more, and a volume whose file is wrong does not spoil the others.
@@ -71,7 +73,8 @@ std::string MountUnit(const VolumeConfig& config) {
   const std::string service = "zumastor@" + config.name + ".service";
   const std::string device = OriginPath(config.name);
   const std::string fsck = "systemd-fsck@" + EscapeUnitPath(device) + ".service";
-  std::string text = "[Unit]\nDescription=Volume " + config.name + "\nDocumentation=man:zumastor(8)\n";
+  std::string text =
+      "[Unit]\nDescription=Volume " + config.name + "\nDocumentation=man:zumastor(8)\n";
   text += "Requires=" + service + "\nAfter=" + service + "\n";
   text += "Requires=" + fsck + "\nAfter=" + fsck + "\n";
   text += "\n[Mount]\nWhat=" + device + "\nWhere=" + Quote(config.mountpoint) + "\n";
@@ -79,30 +82,50 @@ std::string MountUnit(const VolumeConfig& config) {
   return text;
 }
 
-std::string TimerDropIn(const VolumeConfig& config) {
+std::string ScheduleDropIn(const VolumeConfig& config) {
   std::string text = "[Timer]\n";
   for (const Rotation& rotation : config.rotations)
     text += "OnCalendar=" + Quote(rotation.calendar) + "\n";
-  if (!config.random_delay.empty()) text += "RandomizedDelaySec=" + Quote(config.random_delay) + "\n";
+  if (!config.random_delay.empty())
+    text += "RandomizedDelaySec=" + Quote(config.random_delay) + "\n";
   return text;
+}
+
+// Empty where nothing has a period.
+std::string PeriodsDropIn(const VolumeConfig& config) {
+  std::string text;
+  const auto add = [&text](const std::string& period) {
+    if (!period.empty()) text += "OnCalendar=" + Quote(period) + "\n";
+  };
+  if (config.source) add(config.source->period);
+  for (const TargetConfig& target : config.targets) add(target.period);
+  return text.empty() ? "" : "[Timer]\n" + text;
 }
 
 // The name comes after the devices, which may take as long as any device may: 90 seconds.  An
 // option x-systemd.device-timeout in fstab becomes 50-device-timeout.conf, which wins.
 constexpr char kDeviceDropIn[] = "[Unit]\nJobRunningTimeoutSec=180\n";
 
+// The timer of a volume, which starts with it.
+void WriteTimer(const fs::path& folder, const VolumeConfig& config, const std::string& kind,
+                const std::string& file, const std::string& text) {
+  const std::string timer = kind + "@" + config.name + ".timer";
+  WriteUnit(folder / (timer + ".d") / file, text);
+  // Where the template is: the service manager goes by the link's name.
+  WriteLink(folder / ("zumastor@" + config.name + ".service.wants") / timer,
+            SYSTEMUNITDIR "/" + kind + "@.timer");
+}
+
 void Generate(const fs::path& folder, const VolumeConfig& config) {
   const std::string service = "zumastor@" + config.name + ".service";
   WriteUnit(folder / (service + ".d") / "volume.conf", VolumeDropIn(config));
   for (const std::string& path : NamesOf(config))
     WriteUnit(folder / (EscapeUnitPath(path) + ".device.d") / "10-zumastor.conf", kDeviceDropIn);
-  if (!config.rotations.empty()) {
-    const std::string timer = "zumastor-snapshot@" + config.name + ".timer";
-    WriteUnit(folder / (timer + ".d") / "schedule.conf", TimerDropIn(config));
-    // Where the template is: the service manager goes by the link's name.
-    WriteLink(folder / (service + ".wants") / timer, SYSTEMUNITDIR "/zumastor-snapshot@.timer");
-  }
-  if (!config.mountpoint.empty()) {
+  if (!config.rotations.empty())
+    WriteTimer(folder, config, "zumastor-snapshot", "schedule.conf", ScheduleDropIn(config));
+  if (const std::string periods = PeriodsDropIn(config); !periods.empty())
+    WriteTimer(folder, config, "zumastor-delta", "periods.conf", periods);
+  if (!config.mountpoint.empty() && !config.source) {
     const std::string mount = EscapeUnitPath(config.mountpoint) + ".mount";
     WriteUnit(folder / mount, MountUnit(config));
     WriteLink(folder / (service + ".wants") / mount, "../" + mount);

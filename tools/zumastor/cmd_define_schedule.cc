@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "calendar.h"
 #include "cli/options.h"
 #include "commands.h"
 #include "host/command.h"
@@ -31,12 +32,9 @@ void Apply(const std::optional<T>& value, const char* key, IniFile* file) {
   }
 }
 
-// Only systemd knows what it takes for a calendar.
 Status CheckCalendars(const VolumeConfig& config) {
-  for (const Rotation& rotation : config.rotations) {
-    const Status s = RunCommandOk({"systemd-analyze", "calendar", rotation.calendar});
-    if (!s) return Fail(EINVAL, rotation.calendar + ": not a calendar as systemd.time(7) has them");
-  }
+  for (const Rotation& rotation : config.rotations)
+    if (Status s = CheckCalendar(rotation.calendar); !s) return s;
   if (config.random_delay.empty()) return {};
   if (RunCommandOk({"systemd-analyze", "timespan", config.random_delay})) return {};
   return Fail(EINVAL, config.random_delay + ": not a time as systemd.time(7) has them");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor delete NAME TAG...
+#include <algorithm>
+#include <cerrno>
 #include <memory>
 
 #include "cli/options.h"
@@ -15,6 +17,33 @@ struct Options {
   std::vector<std::string> tags;
 };
 
+// Whoever deletes a base has everything sent once more: that must be meant.
+Status CheckNotHeld(const LiveVolume& volume, const std::vector<Tag>& tags) {
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  auto snapshots = volume.Snapshots();
+  if (!snapshots) return Pass(snapshots);
+  const auto refuse = [&](Tag tag, const std::string& who, const std::string& what) -> Status {
+    // One that was given up is of no use to anybody.
+    const bool usable = std::ranges::any_of(
+        *snapshots, [tag](const LiveSnapshot& s) { return s.tag == tag && s.ok(); });
+    if (!usable) return {};
+    return Fail(EBUSY, volume.name() + ": snapshot " + std::to_string(tag) + ": " + who +
+                           " needs it; " + what);
+  };
+  for (const Tag tag : tags) {
+    for (const auto& [name, peer] : records->targets)
+      if (peer.held == tag || peer.sending == tag)
+        if (Status s = refuse(tag, name, "zumastor forget target " + volume.name() + " " + name);
+            !s)
+          return s;
+    if (volume.config().source && records->source.held == tag)
+      if (Status s = refuse(tag, "what comes next", "zumastor forget source " + volume.name()); !s)
+        return s;
+  }
+  return {};
+}
+
 Result<int> Run(const Options& options) {
   std::vector<Tag> tags;
   for (const std::string& text : options.tags) {
@@ -25,6 +54,7 @@ Result<int> Run(const Options& options) {
   auto volume = LiveVolume::Open(options.name);
   if (!volume) return Pass(volume);
   if (Status s = volume->RequireUp(); !s) return Pass(s);
+  if (Status s = CheckNotHeld(*volume, tags); !s) return Pass(s);
   Status deleted;
   for (const Tag tag : tags)
     if (deleted = volume->DeleteSnapshot(tag); !deleted) break;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor forget NAME
+// zumastor forget target NAME TARGET, zumastor forget source NAME
+#include <cstdio>
 #include <memory>
 
 #include "commands.h"
 #include "dm/dm.h"
 #include "host/device_names.h"
 #include "io/device_number.h"
+#include "peers.h"
 #include "report.h"
 #include "service_manager.h"
 #include "stop_volume.h"
@@ -51,10 +54,24 @@ Result<int> Run(const std::string& name) {
   return 0;
 }
 
+// "target" and "source" are good names of volumes too: how many words there are decides.
+Result<int> Choose(const std::vector<std::string>& words) {
+  if (words.size() == 1) return Run(words[0]);
+  Status s = words.size() == 3 && words[0] == "target"   ? ForgetTarget(words[1], words[2])
+             : words.size() == 2 && words[0] == "source" ? ForgetSource(words[1])
+                                                         : Status(Fail(0, ""));
+  if (s) return 0;
+  if (s.error().code != 0) return Pass(s);
+  std::fputs("zumastor: forget: NAME, target NAME TARGET, or source NAME\n", stderr);
+  return 2;
+}
+
 Action Declare(Arguments& args) {
-  auto name = std::make_shared<std::string>();
-  args.Add("NAME", name.get(), "the volume").Required();
-  return [name] { return Run(*name); };
+  auto words = std::make_shared<std::vector<std::string>>();
+  args.Add("NAME", words.get(), "the volume; or: target NAME TARGET; or: source NAME")
+      .Required()
+      .Count(1, 3);
+  return [words] { return Choose(*words); };
 }
 
 }  // namespace

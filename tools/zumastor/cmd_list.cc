@@ -61,7 +61,8 @@ Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
   args.Add("NAME", &options->name, "list this volume's snapshots");
   AddJson(args, &options->json);
-  return [options] { return options->name.empty() ? ListVolumes(*options) : ListSnapshots(*options); };
+  return
+      [options] { return options->name.empty() ? ListVolumes(*options) : ListSnapshots(*options); };
 }
 
 }  // namespace

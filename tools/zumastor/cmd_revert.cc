@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "commands.h"
 #include "live_volume.h"
+#include "receiving.h"
 
 namespace ddsnap {
 namespace {
@@ -24,10 +25,8 @@ struct Options {
 };
 
 Result<int> Revert(const Options& options) {
-  auto volume = LiveVolume::Open(options.name);
-  if (!volume) return Pass(volume);
   ProgressLine line;
-  auto reverted = volume->Revert(*options.tag, [&line](uint64_t done, uint64_t total) {
+  auto reverted = RevertVolume(options.name, *options.tag, [&line](uint64_t done, uint64_t total) {
     line.Show("reverting", done, total);
   });
   line.Clear();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-// zumastor run-schedule NAME, zumastor thaw NAME: for zumastor-snapshot@.service
+// zumastor run-schedule NAME, zumastor thaw NAME: for zumastor-snapshot@.service and
+// zumastor-delta@.service
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
 #include <memory>
 
+#include "calendar.h"
 #include "commands.h"
-#include "host/command.h"
 #include "host/event_queue.h"
 #include "host/freeze.h"
 #include "host/mounts.h"
@@ -17,22 +18,6 @@
 
 namespace ddsnap {
 namespace {
-
-// Whether the calendar has had a moment after `last`: its next one, seen from
-// there, is not in the future.
-bool CalendarIsDue(const std::string& calendar, time_t last, time_t now) {
-  auto result = RunCommand({"systemd-analyze", "calendar", "--base-time=@" + std::to_string(last),
-                            "--iterations=1", calendar},
-                           {.timeout_ms = 10000, .environment = {{"TZ", "UTC"}, {"LC_ALL", "C"}}});
-  if (!result || result->status != 0) return true;
-  const std::string head = "Next elapse: ";
-  const size_t at = result->output.find(head);
-  if (at == std::string::npos) return false;  // "never"
-  tm parts{};
-  const std::string text = result->output.substr(at + head.size());
-  if (::strptime(text.c_str(), "%a %Y-%m-%d %H:%M:%S", &parts) == nullptr) return true;
-  return ::timegm(&parts) <= now;
-}
 
 bool DueNow(const Rotation& rotation, const Records& records, time_t now) {
   const auto it = records.last_run.find(rotation.name);
@@ -91,9 +76,12 @@ Status ThawMounts(const std::string& name) {
   return {};
 }
 
-// After a snapshot job, which may have been killed together with its guard.
-Result<int> Thaw(const std::string& name) {
+// After a job, which may have been killed together with the guard of its snapshot.
+Result<int> Thaw(const std::string& name, bool scheduled) {
+  // What another command has just frozen stays so until that is done.
+  auto other = scheduled ? Result<LiveVolume>(Fail(0, "")) : LiveVolume::Open(name);
   if (Status s = ThawMounts(name); !s) return Pass(s);
+  if (!scheduled) return 0;
   // What the job could not say itself (SERVICE_RESULT of systemd.exec(5)).
   const char* result = ::secure_getenv("SERVICE_RESULT");
   const std::string_view how = result != nullptr ? result : "success";
@@ -104,10 +92,18 @@ Result<int> Thaw(const std::string& name) {
   return 0;
 }
 
-Action DeclareJob(Arguments& args, Result<int> (*job)(const std::string&)) {
+Action DeclareSchedule(Arguments& args) {
   auto name = std::make_shared<std::string>();
   args.Add("NAME", name.get(), "the volume").Required();
-  return [name, job] { return job(*name); };
+  return [name] { return Run(*name); };
+}
+
+Action DeclareThaw(Arguments& args) {
+  auto name = std::make_shared<std::string>();
+  auto other = std::make_shared<bool>(false);
+  args.Add("NAME", name.get(), "the volume").Required();
+  args.AddFlag("--other", other.get(), "after a job that was no scheduled snapshot");
+  return [name, other] { return Thaw(*name, !*other); };
 }
 
 }  // namespace
@@ -115,12 +111,12 @@ Action DeclareJob(Arguments& args, Result<int> (*job)(const std::string&)) {
 const Command kRunSchedule = {.name = "run-schedule",
                               .aliases = {},
                               .help = "make the snapshots that are due",
-                              .declare = [](Arguments& args) { return DeclareJob(args, Run); },
+                              .declare = DeclareSchedule,
                               .internal = true};
 const Command kThaw = {.name = "thaw",
                        .aliases = {},
                        .help = "thaw the volume's file system",
-                       .declare = [](Arguments& args) { return DeclareJob(args, Thaw); },
+                       .declare = DeclareThaw,
                        .internal = true};
 
 }  // namespace ddsnap

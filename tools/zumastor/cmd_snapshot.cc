@@ -38,7 +38,7 @@ Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
   args.Add("NAME", &options->name, "the volume").Required();
   args.Add("--rotation", &options->rotation,
-                 "keep it as one of these: hourly, daily, weekly, monthly or custom");
+           "keep it as one of these: hourly, daily, weekly, monthly or custom");
   AddJson(args, &options->json);
   return [options] { return Run(*options); };
 }

@@ -32,9 +32,11 @@ Action DeclareStep(Arguments& args, Status (*step)(const VolumeConfig&)) {
 
 }  // namespace
 
-const Command kStart = {
-    "start", {}, "bring a volume up", [](Arguments& args) { return DeclareStep(args, StartVolume); }};
-const Command kStop = {
-    "stop", {}, "take a volume down", [](Arguments& args) { return DeclareStep(args, StopVolume); }};
+const Command kStart = {"start", {}, "bring a volume up", [](Arguments& args) {
+                          return DeclareStep(args, StartVolume);
+                        }};
+const Command kStop = {"stop", {}, "take a volume down", [](Arguments& args) {
+                         return DeclareStep(args, StopVolume);
+                       }};
 
 }  // namespace ddsnap

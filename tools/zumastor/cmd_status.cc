@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor status [NAME [TAG]] [--json | --prometheus]
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -41,7 +42,8 @@ void PrintStore(const Json& report) {
   const auto total = store.at("total_chunks").get<uint64_t>();
   const auto free = store.at("free_chunks").get<uint64_t>();
   const auto chunk = report.at("chunk_size").get<uint64_t>();
-  const double used = total > 0 ? static_cast<double>(total - free) / static_cast<double>(total) : 0;
+  const double used =
+      total > 0 ? static_cast<double>(total - free) / static_cast<double>(total) : 0;
   const char* colour = used < 0.8 ? Green() : used < 0.95 ? Yellow() : Red();
   std::printf("  store     %s %s%s%s %.0f %% of %s used, chunks of %s\n",
               report.value("store_device", "").c_str(), colour, UsageBar(used).c_str(), Plain(),
@@ -55,12 +57,53 @@ void PrintSnapshots(const Json& report) {
     std::string kept;
     for (const auto& rotation : snapshot.value("rotations", Json::array()))
       kept += (kept.empty() ? "" : ",") + rotation.get<std::string>();
-    table.Add({snapshot.at("tag").dump(), snapshot.value("created", ""),
-               snapshot.value("state", ""),
-               FormatSize(snapshot.value("unshared", uint64_t{0}) * chunk),
-               kept.empty() ? "-" : kept});
+    table.Add(
+        {snapshot.at("tag").dump(), snapshot.value("created", ""), snapshot.value("state", ""),
+         FormatSize(snapshot.value("unshared", uint64_t{0}) * chunk), kept.empty() ? "-" : kept});
   }
   if (!report.at("snapshots").empty()) table.Print();
+}
+
+std::string Ago(const Json& seconds) {
+  if (!seconds.is_number()) return "-";
+  const auto lag = seconds.get<int64_t>();
+  if (lag < 120) return std::to_string(lag) + " s";
+  if (lag < 7200) return std::to_string(lag / 60) + " min";
+  return lag < 172800 ? std::to_string(lag / 3600) + " h" : std::to_string(lag / 86400) + " d";
+}
+
+// "35 % of 1.2G", while something is under way.
+std::string HowFar(const Json& peer) {
+  const Json progress = peer.value("progress", Json::object());
+  const auto done = progress.value("done", uint64_t{0}),
+             total = progress.value("total", uint64_t{0});
+  if (total == 0) return "";
+  return ", " + std::to_string(100 * std::min(done, total) / total) + " % of " + FormatSize(total);
+}
+
+std::string Rate(const Json& peer) {
+  const double seconds = peer.value("seconds", 0.0);
+  const auto bytes = peer.value("bytes", uint64_t{0});
+  if (seconds <= 0) return "-";
+  return FormatSize(bytes) + ", " +
+         FormatSize(static_cast<uint64_t>(static_cast<double>(bytes) / seconds)) + "/s";
+}
+
+void PrintPeers(const Json& report) {
+  Table table({"REPLICATION", "STATE", "SNAPSHOT", "LAG", "LAST SUCCESS", "LAST SNAPSHOT TOOK"},
+              {2});
+  const auto add = [&table](const std::string& name, const Json& peer) {
+    const Json& success = peer.at("last_success");
+    table.Add({name, peer.value("state", "") + HowFar(peer),
+               peer.at("snapshot").is_null() ? "-" : peer.at("snapshot").dump(),
+               Ago(peer.at("lag")), success.is_null() ? "-" : success.get<std::string>(),
+               Rate(peer)});
+  };
+  const Json targets = report.value("targets", Json::array());
+  for (const auto& target : targets) add("to " + target.value("target", ""), target);
+  const bool replica = report.contains("source");
+  if (replica) add("from " + report.at("source").value("host", ""), report.at("source"));
+  if (replica || !targets.empty()) table.Print();
 }
 
 void PrintReport(const Json& report) {
@@ -76,6 +119,7 @@ void PrintReport(const Json& report) {
   if (report.contains("store")) PrintStore(report);
   if (report.contains("link")) std::printf("  kernel    %s\n", report.value("link", "").c_str());
   PrintSnapshots(report);
+  PrintPeers(report);
   for (const auto& problem : report.at("problems"))
     std::printf("%s! %s%s\n    %s\n", Red(), problem.value("what", "").c_str(), Plain(),
                 problem.value("remedy", "").c_str());

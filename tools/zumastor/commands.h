@@ -9,14 +9,21 @@ namespace ddsnap {
 
 extern const Command kBringUp;
 extern const Command kDefineSchedule;
+extern const Command kDefineSource;
+extern const Command kDefineTarget;
 extern const Command kDefineVolume;
 extern const Command kDelete;
 extern const Command kForget;
 extern const Command kList;
+extern const Command kReceive;
+extern const Command kReplicate;
 extern const Command kResize;
+extern const Command kRestore;
 extern const Command kRevert;
+extern const Command kRunDeltas;
 extern const Command kRunEvents;
 extern const Command kRunSchedule;
+extern const Command kSend;
 extern const Command kSnapshot;
 extern const Command kStart;
 extern const Command kStatus;

@@ -119,7 +119,8 @@ Status LiveVolume::CreateDevice(const std::string& dm_name, const std::string& p
       .sectors = static_cast<uint64_t>(*sectors),
       .target = "ddsnap",
       .params = Numbers(*store) + " " + Numbers(*origin) + " " + kAgentSocket + " " + tag_text,
-      .read_only = false};
+      // Who writes to a received snapshot would change what comes next is compared with.
+      .read_only = tag && config_.source};
   if (Status s = dm::CreateDevice(device); !s) return s;
   auto number = dm::NumberOfName(dm_name);
   if (!number) return Pass(number);
@@ -142,8 +143,8 @@ Status LiveVolume::DetachSnapshot(Tag tag) const {
   const Status s = dm::RemoveDevice(dm_name);
   if (s || s.error().code == ENXIO) return {};
   auto use = DescribeUse("/dev/mapper/" + dm_name);
-  return Fail(s.error().code, SnapshotPath(name(), tag) + ": " +
-                                  (use && !use->empty() ? *use : s.error().text));
+  return Fail(s.error().code,
+              SnapshotPath(name(), tag) + ": " + (use && !use->empty() ? *use : s.error().text));
 }
 
 Status LiveVolume::DeleteSnapshot(Tag tag) const {
@@ -192,6 +193,7 @@ Status LiveVolume::MakeDevices() {
     if (Status s = AttachSnapshot(snapshot.tag); !s && all) all = s;
   }
   if (Status s = SyncSnapshotMounts(*this, *snapshots); !s && all) all = s;
+  if (Status s = ShowReplica(*this, /*wait=*/false); !s && all) all = s;
   if (!all) Warn(all.error().text);
   return {};
 }
@@ -218,6 +220,10 @@ Status LiveVolume::TakeDown() {
     auto use = DescribeUse("/dev/mapper/" + origin);
     if (use && !use->empty()) return Fail(EBUSY, OriginPath(name()) + ": " + *use);
   }
+  // Whoever is asked to stop a volume has looked (StopVolume): what is at work still is in the way
+  // of a machine that goes down.
+  EndReplication();
+  if (Status s = HideReplica(*this); !s) return s;
   if (Status s = DetachAllSnapshots(); !s) return s;
   const Status s = dm::RemoveDevice(origin);
   if (!s && s.error().code != ENXIO) return s;
@@ -226,6 +232,11 @@ Status LiveVolume::TakeDown() {
 }
 
 // ---- records
+
+void LiveVolume::EndReplication() const {
+  auto records = LoadRecords();
+  if (records) CommandLock::EndReplication(name(), PeersOf(config_, *records));
+}
 
 Result<Records> LiveVolume::LoadRecords() const {
   return RecordFolder::Default().Load(name(), config_.uuid);

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "../reverting.h"
 #include "base/chunk.h"
 #include "base/status.h"
-#include "../reverting.h"
 #include "volume/records.h"
 #include "volume/volume_config.h"
 #include "volume_lock.h"
@@ -84,6 +84,7 @@ class LiveVolume {
   [[nodiscard]] Result<Reverted> RevertHidden(Tag tag, const RevertProgress& progress) const;
   [[nodiscard]] Status FinishRevert() const;
   [[nodiscard]] Status StopServer() const;
+  void EndReplication() const;
 
   VolumeConfig config_;
   CommandLock lock_;

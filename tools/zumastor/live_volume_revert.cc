@@ -50,6 +50,7 @@ Result<Reverted> LiveVolume::Revert(Tag tag, const RevertProgress& progress) {
   if (!up) return Pass(up);
   auto answer = Ask({{"verb", "size"}, {"tag", tag}});  // and it is there
   if (!answer) return Pass(answer);
+  if (Status s = HideReplica(*this); !s) return Pass(s);
   const std::string origin = OriginDmName(name());
   if (*up) {
     auto use = DescribeUse("/dev/mapper/" + origin);
@@ -73,6 +74,7 @@ Result<Reverted> LiveVolume::Revert(Tag tag, const RevertProgress& progress) {
   }
   if (auto snapshots = Snapshots()) {
     Status s = SyncSnapshotMounts(*this, *snapshots);
+    if (s) s = ShowReplica(*this, /*wait=*/true);
     if (!s) Warn(s.error().text);
   }
   return reverted;

@@ -9,9 +9,10 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kDefineVolume, &kDefineSchedule, &kForget, &kStart,  &kStop,   &kSnapshot,
-      &kDelete,       &kList,           &kStatus, &kRevert, &kResize, &kBringUp,
-      &kTakeDown,     &kRunSchedule,    &kThaw,   &kRunEvents,
+      &kDefineVolume, &kDefineSchedule, &kDefineTarget, &kDefineSource, &kForget,    &kStart,
+      &kStop,         &kSnapshot,       &kDelete,       &kReplicate,    &kList,      &kStatus,
+      &kRevert,       &kResize,         &kRestore,      &kReceive,      &kSend,      &kBringUp,
+      &kTakeDown,     &kRunSchedule,    &kRunDeltas,    &kThaw,         &kRunEvents,
   };
   const Program program = {
       .name = "zumastor",

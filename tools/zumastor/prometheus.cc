@@ -64,9 +64,19 @@ struct Metrics {
   Gauge finished{"zumastor_job_finished_timestamp_seconds", "When a job last ended."};
   Gauge failed{"zumastor_job_failed", "1 if the job failed when it last ran."};
 
+  Gauge success{"zumastor_replication_last_success_timestamp_seconds",
+                "When the peer last had all that there was."};
+  Gauge lag{"zumastor_replication_lag_seconds", "Age of the newest snapshot that both have."};
+  Gauge failing{"zumastor_replication_failing", "1 if the last attempt failed."};
+  Gauge running{"zumastor_replication_running", "1 while something is under way."};
+  Gauge bytes{"zumastor_replication_last_bytes", "What the last snapshot took on its way."};
+  Gauge took{"zumastor_replication_last_milliseconds", "How long the last snapshot took."};
+
   void AddServer(const Labels& volume, const Json& report);
   void AddSnapshots(const Labels& volume, const Json& snapshots);
   void AddJobs(const std::string& name, const Json& jobs);
+  void AddPeer(const Labels& labels, const Json& peer);
+  void AddPeers(const std::string& name, const Json& report);
 };
 
 void Metrics::AddServer(const Labels& volume, const Json& report) {
@@ -100,6 +110,24 @@ void Metrics::AddJobs(const std::string& name, const Json& jobs) {
   }
 }
 
+void Metrics::AddPeer(const Labels& labels, const Json& peer) {
+  if (const Json& when = peer.at("last_success"); when.is_string())
+    success.Add(labels, Seconds(when.get<std::string>()));
+  if (const Json& age = peer.at("lag"); age.is_number()) lag.Add(labels, age.get<uint64_t>());
+  failing.Add(labels, peer.value("last_error", "").empty() ? 0 : 1);
+  running.Add(labels, peer.value("state", "") == "running" ? 1 : 0);
+  bytes.Add(labels, peer.value("bytes", uint64_t{0}));
+  took.Add(labels, static_cast<uint64_t>(1000 * peer.value("seconds", 0.0)));
+}
+
+void Metrics::AddPeers(const std::string& name, const Json& report) {
+  for (const Json& target : report.value("targets", Json::array()))
+    AddPeer({{"volume", name}, {"direction", "to"}, {"peer", target.value("target", "")}}, target);
+  if (const auto source = report.find("source"); source != report.end())
+    AddPeer({{"volume", name}, {"direction", "from"}, {"peer", source->value("host", "")}},
+            *source);
+}
+
 }  // namespace
 
 std::string PrometheusText(const Json& reports) {
@@ -113,10 +141,12 @@ std::string PrometheusText(const Json& reports) {
     m.AddServer(volume, report);
     m.AddSnapshots(volume, report.at("snapshots"));
     m.AddJobs(name, report.value("jobs", Json::object()));
+    m.AddPeers(name, report);
   }
   std::string text;
-  for (const Gauge* gauge : {&m.up, &m.problems, &m.link, &m.origin, &m.store, &m.free, &m.snapshots,
-                             &m.newest, &m.finished, &m.failed})
+  for (const Gauge* gauge :
+       {&m.up, &m.problems, &m.link, &m.origin, &m.store, &m.free, &m.snapshots, &m.newest,
+        &m.finished, &m.failed, &m.success, &m.lag, &m.failing, &m.running, &m.bytes, &m.took})
     text += gauge->Text();
   return text;
 }

@@ -19,6 +19,10 @@ std::string ServerSocketUnit(const std::string& volume) {
 std::string SnapshotTimerUnit(const std::string& volume) {
   return "zumastor-snapshot@" + volume + ".timer";
 }
+std::string DeltaTimerUnit(const std::string& volume) {
+  return "zumastor-delta@" + volume + ".timer";
+}
+std::string DeltaUnit(const std::string& volume) { return "zumastor-delta@" + volume + ".service"; }
 
 Status Systemctl(const std::string& verb, const std::vector<std::string>& units) {
   std::vector<std::string> argv = {"systemctl", "--quiet", verb};

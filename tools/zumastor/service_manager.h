@@ -10,10 +10,14 @@
 
 namespace ddsnap {
 
-[[nodiscard]] std::string VolumeUnit(const std::string& volume);         // zumastor@NAME.service
-[[nodiscard]] std::string ServerUnit(const std::string& volume);         // zumastor-server@NAME.service
-[[nodiscard]] std::string ServerSocketUnit(const std::string& volume);   // zumastor-server@NAME.socket
-[[nodiscard]] std::string SnapshotTimerUnit(const std::string& volume);  // zumastor-snapshot@NAME.timer
+[[nodiscard]] std::string VolumeUnit(const std::string& volume);  // zumastor@NAME.service
+[[nodiscard]] std::string ServerUnit(const std::string& volume);  // zumastor-server@NAME.service
+[[nodiscard]] std::string ServerSocketUnit(
+    const std::string& volume);  // zumastor-server@NAME.socket
+[[nodiscard]] std::string SnapshotTimerUnit(
+    const std::string& volume);  // zumastor-snapshot@NAME.timer
+[[nodiscard]] std::string DeltaTimerUnit(const std::string& volume);  // zumastor-delta@NAME.timer
+[[nodiscard]] std::string DeltaUnit(const std::string& volume);       // zumastor-delta@NAME.service
 
 // `systemctl VERB UNIT...`; waits for the jobs.  The error of a unit that fails is the
 // reason that its program gave.

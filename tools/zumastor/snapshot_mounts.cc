@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
+#include <thread>
 
 #include "cli/options.h"
+#include "dm/dm.h"
 #include "host/command.h"
 #include "host/mounts.h"
 #include "io/signature.h"
@@ -41,6 +45,24 @@ std::string OptionsFor(const std::string& type) {
 // its origin would be taken for a part of it.
 bool MayBeMounted(const std::string& type) { return !type.empty() && type != "btrfs"; }
 
+// After the volume: so it ends before it.  --collect: an unmount that failed once is no failed
+// unit for ever.
+Status MountSnapshot(const LiveVolume& volume, Tag tag, const std::string& type,
+                     const std::string& path, const std::vector<std::string>& how) {
+  std::vector<std::string> argv = {"systemd-mount",
+                                   "--quiet",
+                                   "--collect",
+                                   "--fsck=no",
+                                   "--type=" + type,
+                                   "--options=" + OptionsFor(type),
+                                   "--property=After=" + VolumeUnit(volume.name())};
+  argv.insert(argv.end(), how.begin(), how.end());
+  argv.push_back("--description=Snapshot " + std::to_string(tag) + " of volume " + volume.name());
+  argv.push_back(SnapshotPath(volume.name(), tag));
+  argv.push_back(path);
+  return RunCommandOk(argv);
+}
+
 Status AddMount(const LiveVolume& volume, Tag tag, const std::string& folder) {
   const std::string device = SnapshotPath(volume.name(), tag);
   auto type = FindFileSystem(device);
@@ -51,16 +73,10 @@ Status AddMount(const LiveVolume& volume, Tag tag, const std::string& folder) {
   fs::create_directories(path, error);
   fs::create_directories(IndexOf(volume.name()), error);
   if (error) return Fail(error.value(), path + ": " + error.message());
-  // After the volume: so it ends before it.  --no-block: while the volume comes
-  // up, mounts still wait for it.  --collect: an unmount that failed once is no
-  // failed unit for ever.
-  const std::string after = "After=" + VolumeUnit(volume.name());
-  Status s = RunCommandOk(
-      {"systemd-mount", "--quiet", "--no-block", "--collect", "--automount=yes",
-       "--timeout-idle-sec=60", "--fsck=no", "--type=" + *type, "--options=" + OptionsFor(*type),
-       "--property=" + after, "--automount-property=" + after,
-       "--description=Snapshot " + std::to_string(tag) + " of volume " + volume.name(), device,
-       path});
+  // --no-block: while the volume comes up, mounts still wait for it.
+  Status s = MountSnapshot(volume, tag, *type, path,
+                           {"--no-block", "--automount=yes", "--timeout-idle-sec=60",
+                            "--automount-property=After=" + VolumeUnit(volume.name())});
   if (!s) return s;
   fs::create_symlink(path, IndexOf(volume.name()) + "/" + std::to_string(tag), error);
   return {};
@@ -161,6 +177,70 @@ Status SyncSnapshotMounts(const LiveVolume& volume, const std::vector<LiveSnapsh
   }
   if (Status s = SyncLinks(volume, snapshots); !s && all) all = s;
   return all;
+}
+
+namespace {
+
+// Whether a snapshot of the volume is what is mounted at its mount point, and which.
+std::optional<Tag> Shown(const LiveVolume& volume) {
+  auto snapshots = dm::ListDdsnapDevices();
+  if (!snapshots) return std::nullopt;
+  for (const dm::DdsnapDevice& device : *snapshots) {
+    if (!device.name.starts_with(OriginDmName(volume.name()) + "@")) continue;
+    auto mounts = MountsOf({device.number.major, device.number.minor});
+    auto tag = ParseTag(device.tag);
+    if (!mounts || !tag) continue;
+    for (const Mount& mount : *mounts)
+      if (mount.target == volume.config().mountpoint && !mount.hidden) return *tag;
+  }
+  return std::nullopt;
+}
+
+bool IsShownReplica(const LiveVolume& volume) {
+  return volume.config().source && !volume.config().mountpoint.empty();
+}
+
+// The unit of the mount that was there is gone when it has ended: then its name is free.
+bool AwaitGone(const std::string& unit) {
+  for (int i = 0; i < 100; ++i) {
+    if (UnitProperty(unit, "ActiveState") == "inactive") return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
+}  // namespace
+
+Status ShowReplica(const LiveVolume& volume, bool wait) {
+  if (!IsShownReplica(volume)) return {};
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  const auto newest = records->source.held;
+  const auto shown = Shown(volume);
+  if (!newest || shown == newest) return {};
+  auto type = FindFileSystem(SnapshotPath(volume.name(), *newest));
+  if (!type) return Pass(type);
+  if (!MayBeMounted(*type)) return {};
+  const std::string& path = volume.config().mountpoint;
+  const std::string unit = EscapeUnitPath(path) + ".mount";
+  if (shown) {
+    // Lazily: whoever reads the one before shall not be the reason that all see old data.
+    if (Status s = RunCommandOk({"umount", "--lazy", path}); !s) return s;
+    if (!AwaitGone(unit)) return Fail(EBUSY, path + ": its unit does not end");
+  }
+  auto other = MountedAt(path);
+  if (!other) return Pass(other);
+  if (!other->empty()) return Fail(EBUSY, path + ": something else is mounted there");
+  std::vector<std::string> how;
+  if (!wait) how.emplace_back("--no-block");
+  return MountSnapshot(volume, *newest, *type, path, how);
+}
+
+Status HideReplica(const LiveVolume& volume) {
+  if (volume.config().mountpoint.empty() || !Shown(volume)) return {};
+  const std::string& path = volume.config().mountpoint;
+  (void)Systemctl("stop", {EscapeUnitPath(path) + ".mount"});
+  return Shown(volume) ? Status(Fail(EBUSY, path + ": in use")) : Status();
 }
 
 Status RemoveSnapshotMounts(const std::string& volume) {

@@ -25,6 +25,13 @@ struct LiveSnapshot;
 // The folder of one snapshot, if it has one, is unmounted and removed.  EBUSY if it is in use.
 [[nodiscard]] Status UnmountSnapshot(const LiveVolume& volume, Tag tag);
 
+// A replica with a mount point shows the snapshot that it received last there, read-only; whoever
+// still has the one before open keeps it.  Without `wait` the mount comes when its place is there,
+// as while the machine comes up.  Does nothing for other volumes.
+[[nodiscard]] Status ShowReplica(const LiveVolume& volume, bool wait);
+// Nothing of the replica is shown any more.  EBUSY if it is in use.
+[[nodiscard]] Status HideReplica(const LiveVolume& volume);
+
 // Removes what is left of a volume that is down.
 [[nodiscard]] Status RemoveSnapshotMounts(const std::string& volume);
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <ctime>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "hooks.h"
@@ -115,6 +116,9 @@ Result<Rotation> FindRotation(const VolumeConfig& config, const std::string& nam
 }
 
 Result<Tag> MakeSnapshot(LiveVolume& volume, const std::vector<std::string>& rotations) {
+  // In the midst of a stream its origin is no state that ever was.
+  if (const auto& source = volume.config().source)
+    return Fail(EPERM, volume.name() + ": is a replica: its snapshots come from " + source->name);
   auto snapshots = volume.Snapshots();
   if (!snapshots) return Pass(snapshots);
   auto records = volume.LoadRecords();
@@ -150,15 +154,17 @@ Status ExpireSnapshots(LiveVolume& volume) {
   if (!records) return Pass(records);
   DropStale(*snapshots, &*records);
   const std::vector<Tag> usable = Usable(*snapshots);
-  for (const Rotation& rotation : volume.config().rotations)
+  for (const Rotation& rotation : KeptRotations(volume.config(), *records))
     (void)Expire(rotation, usable, &*records);
   if (Status s = volume.SaveRecords(*records); !s) return s;
   // Those of an earlier time that were in use then are here as well, and those that were given up.
+  const std::set<Tag> held = HeldSnapshots(*records);
   Status all;
   for (const LiveSnapshot& snapshot : *snapshots) {
     const auto record = records->snapshots.find(snapshot.tag);
     if (record == records->snapshots.end()) continue;
     if (snapshot.ok() && !record->second.rotations.empty()) continue;
+    if (snapshot.ok() && held.contains(snapshot.tag)) continue;
     if (Status s = volume.DeleteSnapshot(snapshot.tag); !s && all) all = s;
   }
   if (auto now = volume.Snapshots())

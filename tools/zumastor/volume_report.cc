@@ -3,25 +3,25 @@
 
 #include <algorithm>
 #include <ctime>
+#include <fstream>
+#include <map>
+#include <optional>
 
+#include "cli/output.h"
 #include "dm/dm.h"
 #include "host/mounts.h"
 #include "live_volume.h"
+#include "replicating.h"
 #include "service_manager.h"
 #include "snapshot_mounts.h"
+#include "volume_lock.h"
 
 namespace ddsnap {
 namespace {
 
 using Json = nlohmann::json;
 
-std::string Time(time_t when) {
-  tm parts{};
-  char text[32];
-  if (::gmtime_r(&when, &parts) == nullptr) return "";
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
+Json TimeOrNull(time_t when) { return when == 0 ? Json(nullptr) : Json(FormatTime(when)); }
 
 void AddProblem(Json* report, const std::string& what, const std::string& remedy) {
   (*report)["problems"].push_back({{"what", what}, {"remedy", remedy}});
@@ -55,7 +55,67 @@ void FindProblems(const std::string& name, Json* report) {
                  "journalctl -u 'zumastor-" + job + "@" + name + "'");
 }
 
-void AddRecords(const std::string& name, Json* report) {
+// What runs now, and how far it is; nothing if nobody is at work.
+std::optional<Json> ProgressOf(const std::string& volume, const std::string& target) {
+  std::ifstream file(ProgressFileOf(volume, target));
+  if (!file) return std::nullopt;
+  Json progress = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (progress.is_object()) return progress;
+  return Json::object();
+}
+
+Json PeerReport(const std::string& volume, const std::string& target, const PeerRecord& peer,
+                bool running) {
+  const char* state = running               ? "running"
+                      : !peer.error.empty() ? "failing"
+                      : peer.last_try == 0  ? "never"
+                                            : "idle";
+  Json report = {{"state", state},
+                 {"last_try", TimeOrNull(peer.last_try)},
+                 {"last_success", TimeOrNull(peer.last_success)},
+                 {"last_error", peer.error},
+                 {"snapshot", peer.held ? Json(*peer.held) : Json(nullptr)},
+                 {"lag", nullptr},
+                 {"bytes", peer.bytes},
+                 {"seconds", static_cast<double>(peer.milliseconds) / 1000}};
+  if (peer.held) report["lag"] = std::max<int64_t>(0, ::time(nullptr) - peer.held_created);
+  if (running)
+    if (auto progress = ProgressOf(volume, target)) report["progress"] = *progress;
+  return report;
+}
+
+// Targets of the configuration, and those that fetch.
+void AddPeers(const VolumeConfig& config, const Records& records, Json* report) {
+  std::map<std::string, PeerRecord> peers = records.targets;
+  for (const TargetConfig& target : config.targets) peers.try_emplace(target.name);
+  Json targets = Json::array();
+  for (const auto& [name, peer] : peers) {
+    const bool running = CommandLock::HolderOfTarget(config.name, name).has_value();
+    Json entry = PeerReport(config.name, name, peer, running);
+    entry["target"] = name;
+    targets.push_back(entry);
+  }
+  (*report)["targets"] = targets;
+  if (!config.source) return;
+  Json source = PeerReport(config.name, "", records.source, CommandLock::IsReceiving(config.name));
+  source["host"] = config.source->name;
+  (*report)["source"] = source;
+}
+
+void FindPeerProblems(const std::string& name, Json* report) {
+  for (const auto& target : report->at("targets"))
+    if (const std::string error = target.value("last_error", ""); !error.empty())
+      AddProblem(
+          report, "replication to " + target.value("target", "") + " fails: " + error,
+          "mend that, or forget the target; zumastor replicate " + name + " --wait tries again");
+  if (!report->contains("source")) return;
+  if (const std::string error = report->at("source").value("last_error", ""); !error.empty())
+    AddProblem(report, "what the source sends cannot be received: " + error,
+               "mend that; zumastor receive " + name + " --abort goes back to the snapshot before");
+}
+
+void AddRecords(const VolumeConfig& config, Json* report) {
+  const std::string& name = config.name;
   auto records = RecordFolder::Default().Load(name, report->value("volume_uuid", ""));
   if (!records) {
     AddProblem(report, records.error().text, "remove the file");
@@ -63,14 +123,16 @@ void AddRecords(const std::string& name, Json* report) {
   }
   for (auto& snapshot : report->at("snapshots")) {
     const auto it = records->snapshots.find(snapshot.value("tag", Tag{0}));
-    snapshot["rotations"] = it == records->snapshots.end() ? std::vector<std::string>{}
-                                                           : it->second.rotations;
+    snapshot["rotations"] =
+        it == records->snapshots.end() ? std::vector<std::string>{} : it->second.rotations;
     snapshot["folder"] =
         "/run/zumastor/snapshot/" + name + "/" + FolderName(snapshot.value("created", ""));
   }
   (*report)["jobs"] = Json::object();
   for (const auto& [job, record] : records->jobs)
-    (*report)["jobs"][job] = {{"finished", Time(record.finished)}, {"error", record.error}};
+    (*report)["jobs"][job] = {{"finished", FormatTime(record.finished)}, {"error", record.error}};
+  AddPeers(config, *records, report);
+  FindPeerProblems(name, report);
 }
 
 }  // namespace
@@ -112,8 +174,9 @@ Result<Json> VolumeReport(const std::string& name) {
     auto status = AskVolume(name, {{"verb", "status"}});
     const auto tag = status ? RevertUnderWay(*status) : std::nullopt;
     const std::string text = tag ? " to snapshot " + std::to_string(*tag) : "";
-    AddProblem(&report, "a revert" + text + " is under way, or was cut off",
-               tag ? "zumastor revert " + name + " " + std::to_string(*tag) : "zumastor start " + name);
+    AddProblem(
+        &report, "a revert" + text + " is under way, or was cut off",
+        tag ? "zumastor revert " + name + " " + std::to_string(*tag) : "zumastor start " + name);
   }
   if (report["state"] != "up") return report;
   auto status = AskVolume(name, {{"verb", "status"}});
@@ -126,7 +189,7 @@ Result<Json> VolumeReport(const std::string& name) {
   snapshots.erase(std::remove_if(snapshots.begin(), snapshots.end(),
                                  [](const Json& s) { return s.value("state", "") == "deleting"; }),
                   snapshots.end());
-  AddRecords(name, &report);
+  AddRecords(*config, &report);
   FindProblems(name, &report);
   return report;
 }

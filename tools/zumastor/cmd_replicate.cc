@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+// zumastor replicate NAME [TARGET] [--wait | --abort], zumastor run-deltas NAME
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <memory>
+#include <set>
+
+#include "calendar.h"
+#include "cli/options.h"
+#include "commands.h"
+#include "dm/dm.h"
+#include "receiving.h"
+#include "replicating.h"
+#include "report.h"
+#include "service_manager.h"
+#include "volume_lock.h"
+
+namespace ddsnap {
+namespace {
+
+struct Options {
+  std::string name, target;
+  bool wait = false;
+  bool abort = false;
+  bool json = false;
+};
+
+// One of whom a volume is replicated with; the source has no name.
+struct Peer {
+  std::string name;
+  std::string period;
+};
+
+std::vector<Peer> PeersWithPeriods(const VolumeConfig& config) {
+  std::vector<Peer> peers;
+  if (config.source) peers.push_back({"", config.source->period});
+  for (const TargetConfig& target : config.targets) peers.push_back({target.name, target.period});
+  return peers;
+}
+
+// What the words on the command line mean: all targets, or the source of a volume that has none.
+Result<std::vector<Peer>> Chosen(const VolumeConfig& config, const std::string& name) {
+  std::vector<Peer> peers = PeersWithPeriods(config);
+  const bool targets = !config.targets.empty();
+  std::erase_if(peers, [&](const Peer& peer) {
+    if (!name.empty())
+      return peer.name != name && !(peer.name.empty() && name == config.source->name);
+    return peer.name.empty() && targets;
+  });
+  if (!peers.empty()) return peers;
+  return Fail(ENOENT, config.name + (name.empty() ? ": has neither a target nor a source"
+                                                  : ": has no target " + name));
+}
+
+Status Work(const VolumeConfig& config, const Peer& peer, bool json) {
+  if (peer.name.empty()) return Fetch(config.name, json);
+  const auto target = std::ranges::find(config.targets, peer.name, &TargetConfig::name);
+  return Replicate(config.name, *target, json);
+}
+
+Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool json) {
+  Status all;
+  for (const Peer& peer : peers) {
+    Status s = Work(config, peer, json);
+    if (!s && all) all = s;
+    if (!s && peers.size() > 1) Warn(s.error().text);
+  }
+  return all;
+}
+
+Status Request(const VolumeConfig& config, const std::vector<Peer>& peers) {
+  if (!dm::NumberOfName(OriginDmName(config.name)))
+    return Fail(ENODEV, config.name + ": is not up; zumastor start " + config.name);
+  for (const Peer& peer : peers)
+    if (Status s = UpdatePeer(config.name, peer.name, [](PeerRecord& p) { ++p.requests; }); !s)
+      return s;
+  return Systemctl("start", {"--no-block", DeltaUnit(config.name)});
+}
+
+// Of one, or of all: also who fetches, and what is received.
+Status Abort(const VolumeConfig& config, const std::string& target) {
+  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  if (!records) return Pass(records);
+  std::vector<std::string> names = PeersOf(config, *records);
+  if (!target.empty()) {
+    auto chosen = Chosen(config, target);
+    if (!chosen) return Pass(chosen);
+    names = {chosen->front().name};
+  }
+  for (const std::string& name : names) {
+    if (!name.empty() && !records->targets.contains(name)) continue;
+    Status s = UpdatePeer(config.name, name, [](PeerRecord& peer) { peer.requests = 0; });
+    if (!s) return s;
+  }
+  // Also a unit that waits to be started again.
+  if (Status s = Systemctl("stop", {DeltaUnit(config.name)}); !s) return s;
+  (void)Systemctl("reset-failed", {DeltaUnit(config.name)});
+  CommandLock::EndReplication(config.name, names);
+  return {};
+}
+
+Result<int> Run(const Options& options) {
+  auto config = ConfigFolder::Default().Load(options.name);
+  if (!config) return Pass(config);
+  if (options.abort) {
+    if (Status s = Abort(*config, options.target); !s) return Pass(s);
+    return 0;
+  }
+  auto peers = Chosen(*config, options.target);
+  if (!peers) return Pass(peers);
+  const Status s = options.wait ? WorkAll(*config, *peers, options.json) : Request(*config, *peers);
+  if (s) return 0;
+  return std::unexpected(s.error());
+}
+
+PeerRecord RecordOf(const Peer& peer, const Records& records) {
+  if (peer.name.empty()) return records.source;
+  const auto known = records.targets.find(peer.name);
+  return known == records.targets.end() ? PeerRecord() : known->second;
+}
+
+// Requested, or its calendar has had a moment since all was there.  A clock that was set back
+// does not make anybody wait until it is where it was.
+bool IsDueNow(const Peer& peer, const Records& records) {
+  const PeerRecord record = RecordOf(peer, records);
+  const time_t now = ::time(nullptr);
+  if (record.requests > 0) return true;
+  if (peer.period.empty()) return false;
+  return record.last_success == 0 || record.last_success > now ||
+         CalendarIsDue(peer.period, record.last_success, now);
+}
+
+// Until nothing is due but what has failed: requests may come meanwhile.
+Result<int> RunDue(const std::string& name) {
+  std::set<std::string> failed;
+  Status all;
+  for (;;) {
+    auto config = ConfigFolder::Default().Load(name);
+    if (!config) return Pass(config);
+    auto records = RecordFolder::Default().Load(name, config->uuid);
+    if (!records) return Pass(records);
+    const auto peers = PeersWithPeriods(*config);
+    auto next = peers.end();
+    for (auto peer = peers.begin(); peer != peers.end(); ++peer) {
+      if (failed.contains(peer->name) || !IsDueNow(*peer, *records)) continue;
+      // One that is always due must not keep the others from their turn.
+      if (next == peers.end() ||
+          RecordOf(*peer, *records).last_try < RecordOf(*next, *records).last_try)
+        next = peer;
+    }
+    if (next == peers.end()) break;
+    Status s = Work(*config, *next, /*json=*/false);
+    if (s) continue;
+    failed.insert(next->name);
+    if (!all) Warn(all.error().text);
+    all = s;
+  }
+  if (all) return 0;
+  return std::unexpected(all.error());
+}
+
+Action Declare(Arguments& args) {
+  auto options = std::make_shared<Options>();
+  args.Add("NAME", &options->name, "the volume").Required();
+  args.Add("TARGET", &options->target, "one of its targets; without it, all");
+  Argument wait = args.AddFlag("--wait", &options->wait, "return when it is done");
+  args.AddFlag("--abort", &options->abort, "stop what is under way; it goes on another time")
+      .Excludes(wait);
+  AddJson(args, &options->json);
+  return [options] { return Run(*options); };
+}
+
+Action DeclareJob(Arguments& args) {
+  auto name = std::make_shared<std::string>();
+  args.Add("NAME", name.get(), "the volume").Required();
+  return [name] { return RunDue(*name); };
+}
+
+}  // namespace
+
+const Command kReplicate = {"replicate",
+                            {},
+                            "send a volume's targets what they lack, or fetch it from its source",
+                            Declare};
+const Command kRunDeltas = {.name = "run-deltas",
+                            .aliases = {},
+                            .help = "replicate what is due",
+                            .declare = DeclareJob,
+                            .internal = true};
+
+}  // namespace ddsnap

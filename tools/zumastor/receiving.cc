@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "receiving.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <optional>
+#include <thread>
+
+#include "../delta_receiver.h"
+#include "dm/dm.h"
+#include "host/event_queue.h"
+#include "live_volume.h"
+#include "receive_request.h"
+#include "remote_link.h"
+#include "replicating.h"
+#include "report.h"
+#include "snapshot_mounts.h"
+#include "snapshotting.h"
+#include "volume/rotation.h"
+#include "volume_lock.h"
+
+namespace ddsnap {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kTries = 3;
+constexpr auto kPause = std::chrono::seconds(2);
+constexpr char kNoSnapshot[] = "--no-snapshot";
+
+// A stream whose first bytes have been read already.  It counts.
+class BegunSource : public repl::ByteSource {
+ public:
+  BegunSource(std::span<const std::byte> begin, repl::ByteSource& rest)
+      : begin_(begin), rest_(rest) {}
+  [[nodiscard]] Result<size_t> Read(std::span<std::byte> out) override {
+    const size_t n = std::min(begin_.size(), out.size());
+    std::memcpy(out.data(), begin_.data(), n);
+    begin_ = begin_.subspan(n);
+    auto more = rest_.Read(out.subspan(n));
+    if (!more) return more;
+    bytes_ += n + *more;
+    return n + *more;
+  }
+  [[nodiscard]] bool rewindable() const override { return false; }
+  [[nodiscard]] Status Rewind() override { return Fail(ESPIPE, name() + ": cannot be read again"); }
+  [[nodiscard]] const std::string& name() const override { return rest_.name(); }
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> begin_;
+  repl::ByteSource& rest_;
+  uint64_t bytes_ = 0;
+};
+
+// The volume's configuration, if it may receive.
+Result<VolumeConfig> ReplicaConfig(const std::string& volume) {
+  auto config = ConfigFolder::Default().Load(volume);
+  if (!config) return config;
+  if (!config->source)
+    return Fail(EPERM, volume + ": is no replica: zumastor define source " + volume +
+                           " HOST, and it becomes one");
+  return config;
+}
+
+// What the volume has received, without waking its server.  Named as `ddsnap delta receive` does.
+repl::FileReceiveLog LogOf(const VolumeConfig& config) {
+  return repl::FileReceiveLog(repl::FileReceiveLog::DefaultPath("volume-" + config.uuid));
+}
+
+Result<DeltaReceiver> FindReceiver(const VolumeConfig& config) {
+  ReceiverOptions options;
+  options.device = OriginPath(config.name);
+  options.server = ServerSocket(config.name);
+  options.state = LogOf(config).path();
+  return DeltaReceiver::Find(options);
+}
+
+Status RequireUp(const VolumeConfig& config) {
+  if (dm::NumberOfName(OriginDmName(config.name))) return {};
+  return Fail(ENODEV, config.name + ": is not up; zumastor start " + config.name);
+}
+
+Result<bool> IsUsable(const LiveVolume& volume, Tag tag) {
+  auto snapshots = volume.Snapshots();
+  if (!snapshots) return Pass(snapshots);
+  return std::ranges::any_of(*snapshots,
+                             [tag](const LiveSnapshot& s) { return s.ok() && s.tag == tag; });
+}
+
+// Devices, folders and the mount point show what came last; what is too old goes.
+void Present(LiveVolume& volume, Tag newest) {
+  if (Status s = volume.AttachSnapshot(newest); !s) Warn(s.error().text);
+  if (auto now = volume.Snapshots())
+    if (Status s = SyncSnapshotMounts(volume, *now); !s) Warn(s.error().text);
+  if (Status s = ShowReplica(volume, /*wait=*/true); !s) Warn(s.error().text);
+  if (Status s = ExpireSnapshots(volume); !s) Warn(s.error().text);
+}
+
+// The snapshot of what came last belongs to the replica's rotation.
+Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
+             const std::function<void(PeerRecord&)>& change) {
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  const Tag tag = *state.after;
+  auto& rotations = records->snapshots[tag].rotations;
+  if (std::ranges::find(rotations, kReceivedRotation) == rotations.end())
+    rotations.emplace_back(kReceivedRotation);
+  records->next_tag = std::max(records->next_tag, tag + 1);
+  records->source.held = tag;
+  records->source.held_created = state.what.target.created_ns / 1'000'000'000;
+  change(records->source);
+  if (Status s = volume.SaveRecords(*records); !s) return s;
+  Present(volume, tag);
+  return {};
+}
+
+// The same, later, for a process that has died before it could do that.  A replica whose snapshot
+// of what came last is gone is one that nobody can tell what it holds: it starts anew.
+Status AdoptEarlier(LiveVolume& volume, repl::FileReceiveLog& log) {
+  auto state = log.Load();
+  if (!state) return Pass(state);
+  if (!*state || !(*state)->complete) return {};
+  auto usable = (*state)->after ? IsUsable(volume, *(*state)->after) : Result<bool>(false);
+  if (!usable) return Pass(usable);
+  if (!*usable) {
+    Warn(volume.name() + ": the snapshot that came last is gone: everything has to come again");
+    return log.Forget();
+  }
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  if (records->source.held == (*state)->after) {
+    Present(volume, *(*state)->after);
+    return {};
+  }
+  return Adopt(volume, **state, [](PeerRecord& peer) {
+    peer.last_success = ::time(nullptr);
+    peer.error.clear();
+  });
+}
+
+Status ReceiveStream(const VolumeConfig& config, BegunSource& source, repl::ReplyWriter& replies,
+                     ProgressLine& line) {
+  const std::string& name = config.name;
+  const auto begun = Clock::now();
+  auto receiver = FindReceiver(config);
+  if (!receiver) return Pass(receiver);
+  if (Status s = receiver->Open(); !s) return s;
+  // A lost acknowledgement is made good by the next connection's status.
+  auto summary = receiver->Receive(source, line, [&replies](uint64_t position) -> Status {
+    (void)replies.PutAck(position);
+    return {};
+  });
+  line.Clear();
+  if (!summary) return Pass(summary);
+  auto state = receiver->log().Load();
+  if (!state) return Pass(state);
+  if (!*state || !(*state)->after) return Fail(EIO, name + ": the receive state is gone");
+  auto volume = LiveVolume::Open(name);
+  if (!volume) return Pass(volume);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
+  return Adopt(*volume, **state, [&](PeerRecord& peer) {
+    peer.last_try = peer.last_success = ::time(nullptr);
+    peer.error.clear();
+    peer.bytes = source.bytes();
+    peer.milliseconds = static_cast<uint64_t>(took.count());
+  });
+}
+
+// What nothing is the sum of: whoever resumes sees that the device is not what it was.
+constexpr repl::ReceiveState::Written kReverted = {.offset = 0, .length = 512, .sum = {}};
+
+// Brings the origin to a snapshot, and first says that nothing of a stream that was cut off can be
+// believed any more: a part of a full one may be the same before and after, and tell nothing.
+Result<Reverted> RevertReplica(LiveVolume& volume, repl::FileReceiveLog& log,
+                               const repl::ReceiveState& state, Tag tag,
+                               const LiveVolume::RevertProgress& progress) {
+  repl::ReceiveState marked = state;
+  marked.position = marked.limit = 0;
+  marked.last = kReverted;
+  if (Status s = log.Save(marked); !s) return Pass(s);
+  // Whoever receives next waits, or comes again: a revert that is killed takes the volume down.
+  (void)std::signal(SIGTERM, SIG_IGN);
+  auto reverted = volume.Revert(tag, progress);
+  (void)std::signal(SIGTERM, SIG_DFL);
+  if (reverted) return reverted;
+  const bool untouched = reverted.error().code == EBUSY || reverted.error().code == ENOSPC;
+  if (untouched)
+    if (Status s = log.Save(state); !s) return Pass(s);
+  return reverted;
+}
+
+// The origin is what it was before the stream that was cut off.  Of a full one, or one onto what
+// nobody knew, that says nothing that a sender could go on from.
+Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
+  if (!state.before || state.what.base.none) return log.Forget();
+  state.complete = true;
+  state.what.target = state.what.base;
+  state.what.base = {.none = true};
+  state.position = state.limit = state.what.target.size;
+  state.last.reset();
+  state.after = std::exchange(state.before, std::nullopt);
+  if (Status s = log.Save(state); !s) return s;
+  return log.DropRedo();
+}
+
+Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
+  auto state = log.Load();
+  if (!state) return Pass(state);
+  if (!*state || (*state)->complete)
+    return Fail(ENOENT, name + ": is not in the midst of a stream: there is nothing to abort");
+  if (!(*state)->before) return log.Forget();
+  auto volume = LiveVolume::Open(name);
+  if (!volume) return Pass(volume);
+  auto usable = IsUsable(*volume, *(*state)->before);
+  if (!usable) return Pass(usable);
+  if (!*usable) return log.Forget();  // it was given up
+  auto reverted =
+      RevertReplica(*volume, log, **state, *(*state)->before, [](uint64_t, uint64_t) {});
+  if (!reverted) return Pass(reverted);
+  return RememberOld(log, **state);
+}
+
+// What was sent, by its first bytes.  The lock ends who has received before.
+Status TakeRequest(const VolumeConfig& config, const ReceiveRequest& first, Connection& connection,
+                   repl::ReplyWriter& replies, ProgressLine& line) {
+  auto lock = CommandLock::OfReceiving(config.name);
+  if (!lock) return Pass(lock);
+  if (first == kGoBackRequest) return GoBackLocked(config.name, LogOf(config));
+  BegunSource source(std::as_bytes(std::span(first)), connection.source);
+  return ReceiveStream(config, source, replies, line);
+}
+
+// What came last, and is in the records, on devices and in folders by now.
+Result<std::optional<repl::ReceiveState>> StateNow(const VolumeConfig& config) {
+  if (Status s = RequireUp(config); !s) return Pass(s);
+  repl::FileReceiveLog log = LogOf(config);
+  auto volume = LiveVolume::Open(config.name);
+  if (!volume) return Pass(volume);
+  if (Status s = AdoptEarlier(*volume, log); !s) return Pass(s);
+  return log.Load();
+}
+
+// As this side is called in the records of the other.
+std::string OwnName(const std::string& volume) {
+  utsname host{};
+  (void)::uname(&host);
+  const std::string name = std::string(host.nodename) + ":" + volume;
+  return CheckTargetName(name) ? name : "unnamed:" + volume;
+}
+
+// Everything that the source has, one snapshot a connection.
+Status FetchAll(const std::string& volume, const std::string& source, ProgressLine& line) {
+  auto remote = ParseRemote(source);
+  if (!remote) return Pass(remote);
+  const std::string theirs = remote->volume.empty() ? volume : remote->volume;
+  std::vector<std::string> command = {"zumastor", "send", theirs, "--to", OwnName(volume)};
+  for (int failures = 0;;) {
+    auto link = RemoteLink::Open(remote->host, command);
+    if (!link) return Pass(link);
+    auto more = ReceiveInto(volume, (*link)->connection(), line);
+    line.Clear();
+    if (more && *more) {
+      // One fresh snapshot is enough: those of a volume in use would have no end.
+      if (command.back() != kNoSnapshot) command.emplace_back(kNoSnapshot);
+      failures = 0;
+      continue;
+    }
+    if (more && (*link)->Close() == 0) return {};
+    const Error why = (*link)->Explain(more ? Error{EIO, "no answer"} : more.error());
+    if (++failures >= kTries) return std::unexpected(why);
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+// The other side shall read our last word: closing with unread input would lose it.
+void LetRead(Connection& connection) {
+  connection.sink.Finish();
+  std::byte waste[65536];
+  for (int i = 0; i < 4096; ++i) {
+    auto n = connection.source.Read(waste);
+    if (!n || *n == 0) return;
+  }
+}
+
+}  // namespace
+
+Result<bool> ReceiveInto(const std::string& volume, Connection& connection, ProgressLine& line) {
+  repl::ReplyWriter replies(connection.sink);
+  const auto refuse = [&](const Error& error) {
+    (void)replies.PutFail(error);
+    LetRead(connection);
+    return std::unexpected(error);
+  };
+  auto config = ReplicaConfig(volume);
+  if (!config) return refuse(config.error());
+  auto state = StateNow(*config);
+  if (!state) return refuse(state.error());
+  if (Status s = replies.PutStatus(*state); !s) return Pass(s);
+  ReceiveRequest first{};
+  auto n = connection.source.Read(std::as_writable_bytes(std::span(first)));
+  if (!n) return Pass(n);
+  if (*n == 0) return false;
+  if (*n < first.size()) return refuse({EBADMSG, connection.sink.name() + ": cut off at once"});
+  if (Status s = TakeRequest(*config, first, connection, replies, line); !s)
+    return refuse(s.error());
+  (void)replies.PutDone(0);
+  LetRead(connection);
+  return true;
+}
+
+Status Fetch(const std::string& volume, bool json) {
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  auto config = ReplicaConfig(volume);
+  if (!config) return Pass(config);
+  auto lock = CommandLock::OfTarget(volume, "");
+  if (!lock) return Pass(lock);
+  ProgressLine line(json, ProgressFileOf(volume, ""));
+  return Attempt(volume, "", [&] {
+    Status s = FetchAll(volume, config->source->name, line);
+    line.Clear();
+    return s;
+  });
+}
+
+void RememberRefusal(const std::string& volume, const Error& error) {
+  if (!ReplicaConfig(volume)) return;
+  const Status s = UpdatePeer(volume, "", [&error](PeerRecord& peer) {
+    peer.last_try = ::time(nullptr);
+    peer.error = error.text;
+  });
+  if (!s) Warn(s.error().text);
+  ReportEvent(LOG_WARNING, kJobFailedEvent, volume, "receiving: " + error.text);
+}
+
+Status GoBack(const std::string& volume) {
+  auto config = ReplicaConfig(volume);
+  if (!config) return Pass(config);
+  if (Status s = RequireUp(*config); !s) return s;
+  auto lock = CommandLock::OfReceiving(volume);
+  if (!lock) return Pass(lock);
+  return GoBackLocked(volume, LogOf(*config));
+}
+
+Result<Reverted> RevertVolume(const std::string& name, Tag tag,
+                              const LiveVolume::RevertProgress& progress) {
+  auto config = ConfigFolder::Default().Load(name);
+  if (!config) return Pass(config);
+  repl::FileReceiveLog log = LogOf(*config);
+  auto lock =
+      config->source ? CommandLock::OfReceiving(name) : Result<CommandLock>(Fail(0, "no replica"));
+  if (config->source && !lock) return Pass(lock);
+  auto state = config->source ? log.Load() : std::nullopt;
+  if (!state) return Pass(state);
+  auto volume = LiveVolume::Open(name);
+  if (!volume) return Pass(volume);
+  if (!*state || (*state)->complete) return volume->Revert(tag, progress);
+  auto reverted = RevertReplica(*volume, log, **state, tag, progress);
+  if (!reverted || (*state)->before != tag) return reverted;
+  if (Status s = RememberOld(log, **state); !s) return Pass(s);
+  return reverted;
+}
+
+Status ForgetReceived(const VolumeConfig& config) {
+  auto lock = CommandLock::OfReceiving(config.name);
+  if (!lock) return Pass(lock);
+  repl::FileReceiveLog log = LogOf(config);
+  auto state = log.Load();
+  if (!state) return Pass(state);
+  if (*state && !(*state)->complete)
+    return Fail(EBUSY, config.name +
+                           ": is in the midst of a stream, and no state that ever was; "
+                           "zumastor receive " +
+                           config.name + " --abort goes back to the snapshot before");
+  return log.Forget();
+}
+
+}  // namespace ddsnap
