@@ -98,4 +98,5 @@ chroot "$root" systemctl mask apt-daily.timer apt-daily-upgrade.timer \
 	blk-availability.service dev-hugepages.mount dev-mqueue.mount \
 	sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
 	modprobe@configfs.service modprobe@efi_pstore.service modprobe@fuse.service \
-	systemd-binfmt.service systemd-timesyncd.service systemd-pstore.service
+	systemd-binfmt.service systemd-timesyncd.service systemd-pstore.service \
+	ssh.service ssh.socket

@@ -20,7 +20,7 @@ vm_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 vm_packages=(
 	linux-image-cloud-amd64 linux-headers-cloud-amd64 dkms make
 	systemd-sysv udev dmsetup kmod util-linux procps iproute2 netcat-openbsd
-	e2fsprogs xfsprogs fio jq socat python3 binutils
+	e2fsprogs xfsprogs fio jq socat python3 binutils openssh-server
 	libsystemd0 libudev1 libdevmapper1.02.1 libzstd1 libisal2 libblkid1
 	lvm2 thin-provisioning-tools
 )

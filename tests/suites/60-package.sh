@@ -3,7 +3,7 @@
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
 # the walk of tests/system/package/walk.sh with reboots under load. The last of $PACKAGE_SUITES has ten of
 # those in a row ($REBOOTS) and the README's first ten minutes; the first has one, and the other parts
-# ($PACKAGE_PARTS).
+# ($PACKAGE_PARTS).  If replicate is the only one ($REPLICATE_PARTS of it), the walk is left out.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/packages.sh
@@ -16,7 +16,7 @@ trap vm_cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 reboots=${REBOOTS:-10}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
-read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands devices events missing}"
+read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands devices events missing replicate}"
 export VM_KEEP=1
 # Two machines share two processors.
 export VM_CPUS=1
@@ -34,6 +34,7 @@ walk() {
 	vm_scratch 320M "$suite-origin2" "$suite-store2" >/dev/null
 	! has readme "$@" || readme "$suite" || return 1
 	start "$suite" || return 1
+	[ "$*" != replicate ] || { replicate "$suite" && echo "$suite: PASS"; return; }
 	for part in refusals events commands devices; do
 		! has $part "$@" || step "$suite" $part.sh || return 1
 	done
@@ -47,7 +48,9 @@ walk() {
 	done
 	step "$suite" walk.sh missed || return 1
 	! has missing "$@" || missing "$suite" || return 1
-	step "$suite" walk.sh forget && echo "$suite: PASS"
+	step "$suite" walk.sh forget || return 1
+	! has replicate "$@" || replicate "$suite" || return 1
+	echo "$suite: PASS"
 }
 
 has() {
@@ -118,6 +121,14 @@ power_cut() {
 missing() {
 	step "$1" walk.sh before_missing && reboot_loaded "$1" && start_without "$1" store2 &&
 		step "$1" walk.sh missing && reboot_loaded "$1" && start "$1" && step "$1" walk.sh after_missing
+}
+
+# It comes last: it sets the machine's clock forward.
+replicate() {
+	local limit=1800 options=()
+	[ -z "${ZUMASTOR_SOAK:-}" ] || { limit=7200; options+=(--soak); }
+	[ -z "${REPLICATE_SEED:-}" ] || options+=(--seed "$REPLICATE_SEED")
+	STEP_SECONDS=$limit step "$1" replicate.sh "${options[@]}" "${REPLICATE_PARTS:-}"
 }
 
 rc=0

@@ -41,18 +41,12 @@ output() {
 	echo "$out"
 }
 
-# complete WORD...: what bash offers for the last word.
-complete_words() {
-	bash -c '. /usr/share/bash-completion/completions/zumastor
-		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-		_zumastor; printf "%s\n" "${COMPREPLY[@]}"' bash "$@" | sort | paste -sd' '
-}
 completion() {
 	local tag
 	tag=$(tags cmd '.[0].tag')
 	[[ " $(complete_words zumastor '') " == *' define '*' snapshot '*' status '* ]] || fail "completion of commands: $(complete_words zumastor '')"
 	is "$(complete_words zumastor def)" define "completion of def"
-	is "$(complete_words zumastor define '')" "schedule volume" "completion of define"
+	is "$(complete_words zumastor define '')" "schedule source target volume" "completion of define"
 	[[ " $(complete_words zumastor status '') " == *' cmd '* ]] || fail "completion of volumes: $(complete_words zumastor status '')"
 	is "$(complete_words zumastor snapshot cm)" cmd "completion of a volume"
 	[[ " $(complete_words zumastor delete cmd '') " == *" $tag "* ]] || fail "completion of tags: $(complete_words zumastor delete cmd '')"

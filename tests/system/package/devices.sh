@@ -12,12 +12,6 @@ make() {
 	[ $# -eq 0 ] || "$@" "$dev" >/dev/null || fail "$*"
 	run zumastor define volume "$name" "$dev" "$(loop 32M)" --initialize
 }
-drop() {
-	local conf=/etc/zumastor/volumes/$1.conf origin store
-	origin=$(sed -n 's/^Origin=//p' "$conf") store=$(sed -n 's/^Store=//p' "$conf")
-	run zumastor forget "$1"
-	unloop "$origin" "$store"
-}
 # Exactly the names that there should be: those of device-mapper's devices.
 names_agree() {
 	udevadm settle

@@ -18,7 +18,7 @@ refused() {
 	out=$("$@" 2>&1 >/dev/null </dev/null) && fail "$* was not refused"
 	rc=$?
 	echo "refused: $out"
-	[ $rc -eq 1 ] && [ "$(wc -l <<<"$out")" -eq 1 ] && [[ $out == zumastor:*$why* ]] || fail "$*: status $rc, $out"
+	[ $rc -eq 1 ] && [ "$(wc -l <<<"$out")" -eq 1 ] && [[ $out == zumastor:*"$why"* ]] || fail "$*: status $rc, $out"
 }
 # until_true SECONDS COMMAND...: tries it until it succeeds; the last try's output shows.
 until_true() {
@@ -47,3 +47,33 @@ unloop() {
 	done
 }
 dm_name() { cat "/sys/class/block/$(basename "$(readlink -f "$1")")/dm/name"; }
+# drop NAME: forgets a volume of loop devices, which go.
+drop() {
+	local conf=/etc/zumastor/volumes/$1.conf origin store
+	origin=$(sed -n 's/^Origin=//p' "$conf") store=$(sed -n 's/^Store=//p' "$conf")
+	run zumastor forget "$1"
+	unloop "$origin" "$store"
+}
+# complete_words WORD...: what bash offers for the last word.
+complete_words() {
+	bash -c '. /usr/share/bash-completion/completions/zumastor
+		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+		_zumastor; printf "%s\n" "${COMPREPLY[@]}"' bash "$@" | sort | paste -sd' '
+}
+# Devices that no refused command may change, and what `state` said before it.
+watched=() before=''
+# Everything that a refused command could have left behind, on disk and around.
+state() {
+	[ ${#watched[@]} -eq 0 ] || md5sum "${watched[@]}"
+	find /etc/zumastor /var/lib/zumastor /etc/systemd /run/systemd/generator* /etc/fstab -printf '%p %s %l\n' | sort
+	find /etc/zumastor -type f -exec md5sum {} + | sort
+	systemctl list-units --plain --no-legend 'zumastor*' | sort
+	systemctl show -P NFailedUnits
+	dmsetup table | sort
+}
+# as_before: nothing has changed since `before` was taken.
+as_before() {
+	local now
+	now=$(state)
+	[ "$now" = "$before" ] || { diff <(echo "$before") <(echo "$now"); fail "a command that was refused changed something"; }
+}

@@ -9,20 +9,7 @@ mkfs.ext4 -q "$origin"
 # A read-only mount: what is mounted otherwise changes by itself.
 mount() { command mount -o ro "$@"; }
 
-# Everything that a refused command could have left behind, on disk and around.
-state() {
-	md5sum "$origin" "$store" "$tiny" "$disk"
-	find /etc/zumastor /var/lib/zumastor /etc/systemd /run/systemd/generator* /etc/fstab -printf '%p %s %l\n' | sort
-	systemctl list-units --plain --no-legend 'zumastor*' | sort
-	systemctl show -P NFailedUnits
-	dmsetup table | sort
-}
-# as_before: nothing has changed since `before` was taken.
-as_before() {
-	local now
-	now=$(state)
-	[ "$now" = "$before" ] || { diff <(echo "$before") <(echo "$now"); fail "a command that was refused changed something"; }
-}
+watched=("$origin" "$store" "$tiny" "$disk")
 define() { refused "$1" zumastor define volume "${@:2}" --initialize; }
 
 before=$(state)

@@ -1,0 +1,450 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Replication as an administrator meets it: host A with volume a, host B with b, host C with c.
+#   replicate.sh [--soak] [--seed N] [PART...]      every part, unless some are named; each can be run alone
+# shellcheck source=tests/system/package/replicate_lib.sh
+. "$(dirname "$0")/replicate_lib.sh"
+# shellcheck source=tests/system/package/replicate_faults.sh
+. "$here/replicate_faults.sh"
+# shellcheck source=tests/system/package/replicate_week.sh
+. "$here/replicate_week.sh"
+
+# bad WHY TARGET: neither a target nor a source.
+bad() {
+	refused "$1" zumastor define target a "$2"
+	refused "$1" zumastor define source b "$2"
+}
+refused_targets() {
+	local name
+	before=$(state)
+	for name in '' ':b' '@hostb' 'root@' 'root@:b' 'host b' 'hostb;id' '$(id)' $'hostb\n[Volume]' 'a/b' \
+		'root@-oProxyCommand=touch /run/option' 'root@-hostb' '[::1' 'hostb]'; do
+		bad 'is not [USER@]HOST[:VOLUME]' "$name"
+	done
+	for name in 'hostb:../a' 'hostb:' 'hostb:-b' 'hostb:a b' 'hostb:b:c'; do bad "volume's name" "$name"; done
+	# Before ssh could take it for an option, our own command line does.
+	for name in -oProxyCommand=touch\ /run/option --help-me; do
+		zumastor define target a "$name" >/dev/null 2>&1 && fail "define target a $name was not refused"
+		zumastor define target a -- "$name" >/dev/null 2>&1 && fail "define target a -- $name was not refused"
+	done
+	refused 'not a calendar' zumastor define target a hostb:b --period 'every full moon'
+	refused 'not a calendar' zumastor define source b hosta:a --period 'every full moon'
+	for name in soon -1M 10X 10MM; do refused 'bytes a second' zumastor define target a hostb:b --rate-limit="$name"; done
+	refused 'number of snapshots to keep' zumastor define source b hosta:a --keep 0
+	refused 'no such volume' zumastor define target nobody hostb:b
+	refused 'no such volume' zumastor define source nobody hosta:a
+	refused 'no such volume' zumastor replicate nobody
+	refused 'no such volume' zumastor receive nobody
+	refused 'neither a target nor a source' zumastor replicate a
+	refused 'no target' zumastor replicate a hostb:b
+	refused 'no target' zumastor forget target a hostb:b
+	refused 'no source' zumastor forget source b
+	refused 'whole path' zumastor define target a file:deltas
+	refused 'No such file' zumastor define target a file:/nowhere/deltas
+	# It would grow with each delta of itself.
+	refused 'itself' zumastor define target a file:$content/deltas
+	as_before
+	[ ! -e /run/option ] || fail "a host's name became an option of ssh"
+}
+
+part_define() {
+	forget_targets a
+	fresh b
+	refused_targets
+	run zumastor define target a hostb:b --period monthly --rate-limit 8M
+	is "$(section a 'Target hostb:b')" Period=monthly,RateLimit=8M "the target's section"
+	is "$(systemctl show -P ActiveState zumastor-delta@a.timer)" active "the timer"
+	[[ $(systemctl show -P TimersCalendar zumastor-delta@a.timer) == *"OnCalendar=$(systemd-analyze calendar monthly | sed -n 's/ *Normalized form: //p')"* ]] ||
+		fail "the timer's calendar: $(systemctl show -P TimersCalendar zumastor-delta@a.timer)"
+	run zumastor define target a hostb:b --period yearly
+	is "$(section a 'Target hostb:b')" Period=yearly,RateLimit=8M "a target that was defined again"
+	run zumastor define source b hosta:a --keep 4
+	is "$(section b Source)" Host=hosta:a,Keep=4 "the source's section"
+	# One upstream volume for a replica, and no snapshots of its own making.
+	before=$(state)
+	refused 'comes from hosta:a' zumastor define source b hostc:other
+	refused 'is a replica' zumastor snapshot b
+	refused 'Schedule' zumastor define schedule b --hourly 2
+	refused 'no target' zumastor replicate a hostc:other --wait
+	as_before
+	is "$(target hostb:b '"\(.state) \(.snapshot) \(.last_success) [\(.last_error)]"')" 'never null null []' "a target that was never tried"
+	is "$(received b '"\(.state) \(.host)"')" 'never hosta:a' "a source that has never sent"
+	completion
+	run zumastor define target a hostb:b --period '' --rate-limit ''
+	[ "$(systemctl show -P ActiveState zumastor-delta@a.timer)" != active ] || fail "a timer without a period"
+}
+
+# offers WORDS LINE...: the completion of the line has each of the words.
+offers() {
+	local word all
+	all=" $(complete_words zumastor "${@:2}") "
+	for word in $1; do [[ $all == *" $word "* ]] || fail "completion of '${*:2}' has no $word: $all"; done
+}
+completion() {
+	is "$(complete_words zumastor define '')" "schedule source target volume" "completion of define"
+	offers 'receive replicate restore' ''
+	is "$(complete_words zumastor replicate a '')" hostb:b "completion of targets"
+	is "$(complete_words zumastor forget target a '')" hostb:b "completion of targets to forget"
+	offers 'a b' define target ''
+	offers 'source target' forget ''
+	offers '--abort --wait' replicate --
+}
+
+# Everything, from a volume of another name that is larger and has never received anything.
+part_first() {
+	local tag lag begun=$EPOCHSECONDS
+	forget_targets a
+	fresh b
+	run zumastor define target a hostb:b
+	run zumastor define source b hosta:a --keep 4
+	run zumastor replicate a hostb:b --wait
+	tag=$(newest a)
+	is "$(newest b)" "$tag" "the tag downstream"
+	is "$(target hostb:b '"\(.state) \(.snapshot) [\(.last_error)] \(.progress)"')" "idle $tag [] null" "status upstream"
+	is "$(received b '"\(.state) \(.snapshot) [\(.last_error)]"')" "idle $tag []" "status downstream"
+	identical a b "$tag"
+	cmp -n $((size * mib)) /dev/zumastor/b "/dev/zumastor/b@$tag" || fail "b itself is not what its newest snapshot is"
+	within $((17 * mib)) $((size * mib)) "$(target hostb:b .bytes)" "bytes of a first time"
+	lag=$(target hostb:b .lag)
+	within 0 $((EPOCHSECONDS - begun)) "$lag" "lag"
+	[[ $(target hostb:b .last_success) > $(date -u -d "@$((begun - 1))" +%FT%TZ) ]] || fail "last success: $(target hostb:b .last_success)"
+	is "$(tags a "map(select(.tag == $tag)) | .[0].rotations | join(\",\")")" replica "rotations upstream"
+	is "$(tags b 'last | .rotations | join(",")')" received "rotations downstream"
+	is "$(readlink -f /run/zumastor/snapshot/b/received.0)" "$(zumastor status b "$tag" --json | jq -r '.snapshots[0].folder')" "received.0"
+	cmp $content/old /run/zumastor/snapshot/b/received.0/old || fail "a file downstream"
+	is "$(problems a; problems b)" "" "problems"
+	zumastor status a | grep -q 'hostb:b' || fail "status does not name the target: $(zumastor status a)"
+	zumastor status b | grep -q 'hosta:a' || fail "status does not name the source: $(zumastor status b)"
+	for lag in 'volume="a",direction="to",peer="hostb:b"' 'volume="b",direction="from",peer="hosta:a"'; do
+		zumastor status --prometheus | grep -q "^zumastor_replication_lag_seconds{$lag} [0-9]" || fail "no metrics of $lag: $(zumastor status --prometheus)"
+	done
+	# Nothing is new: nothing is made, and nothing goes over.
+	run umount $content
+	run zumastor replicate a hostb:b --wait
+	tag=$(newest a)
+	run zumastor replicate a hostb:b --wait
+	is "$(newest a)" "$tag" "the newest snapshot of a volume that has not changed"
+	mount_a
+}
+
+part_increments() {
+	local tag made=() before wire
+	pair
+	# What has changed goes over, and not much besides.
+	scribble 2
+	wire=$(carried hostb)
+	run zumastor replicate a hostb:b --wait
+	wire=$(($(carried hostb) - wire))
+	identical a b "$(newest a)"
+	within $((2 * mib)) $((4 * mib)) "$(target hostb:b .bytes)" "bytes of an increment of 2 MiB"
+	within $((2 * mib)) $((4 * mib + mib / 2)) "$wire" "bytes on the wire"
+	# Those that were made meanwhile arrive in order, each as it is here.
+	for _ in 1 2 3; do
+		scribble 1
+		tag=$(zumastor snapshot a) || fail snapshot
+		made+=("$tag")
+	done
+	run zumastor replicate a hostb:b --wait
+	for tag in "${made[@]}"; do identical a b "$tag"; done
+	is "$(tags b "map(.tag) | map(select(IN(${made[0]}, ${made[1]}, ${made[2]}))) | join(\" \")")" "${made[*]}" "snapshots in order of creation, downstream"
+	# The base is kept from everybody, at both ends; what is no base is not.
+	tag=$(target hostb:b .snapshot)
+	before=$(tags a 'map(.tag)')
+	refused 'hostb:b' zumastor delete a "$tag"
+	is "$(tags a 'map(.tag)')" "$before" "snapshots after a refused deletion"
+	before=$(tags b 'map(.tag)')
+	refused 'needs it' zumastor delete b "$tag"
+	is "$(tags b 'map(.tag)')" "$before" "snapshots downstream after a refused deletion"
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	run zumastor delete a "${made[@]}"
+	is "$(tags b length)" 4 "received snapshots that are kept"
+	rotations
+}
+
+# A base that its rotation has no room for stays until the target has a newer one.
+rotations() {
+	local base
+	run zumastor define schedule a --hourly 1
+	# Nothing writes between its creation and its way to B.
+	run umount $content
+	base=$(zumastor snapshot a --rotation hourly) || fail snapshot
+	run zumastor replicate a hostb:b --wait
+	is "$(target hostb:b .snapshot)" "$base" "the snapshot that the target holds"
+	mount_a
+	for _ in 1 2; do
+		scribble 1
+		zumastor snapshot a --rotation hourly >/dev/null || fail snapshot
+	done
+	is "$(tags a "map(.tag) | index($base) != null")" true "whether the base of an increment is still there"
+	is "$(tags a 'map(select(.rotations | index("hourly"))) | length')" 1 "hourly snapshots"
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+	zumastor snapshot a --rotation hourly >/dev/null || fail snapshot
+	is "$(tags a "map(.tag) | index($base)")" null "a base that nobody needs any more"
+	run zumastor define schedule a --hourly 0
+}
+
+part_chain() {
+	local before tag last
+	pair
+	fresh c
+	run zumastor define target b hostc:c
+	run zumastor define source c hostb:b --keep 8
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	before=$(tags b 'map(.tag)')
+	run zumastor replicate b hostc:c --wait
+	is "$(tags b 'map(.tag)')" "$before" "snapshots of a replica that sends: it makes none"
+	tag=$(newest a)
+	is "$(newest c)" "$tag" "the tag at the chain's end"
+	identical b c "$tag"
+	# B receives more than it keeps while C is away: the base of C is still there, and what is kept arrives.
+	for _ in 1 2 3 4 5 6; do
+		scribble 1
+		run zumastor replicate a hostb:b --wait
+	done
+	is "$(tags b "map(.tag) | index($tag) != null")" true "whether the base of C is kept on B"
+	run zumastor replicate b hostc:c --wait
+	last=$(target hostb:b .snapshot)
+	is "$(newest c)" "$last" "what C has after all"
+	identical a c "$last"
+	is "$(tags c "map(.tag) | . == sort")" true "whether C has them in order"
+	is "$(received c .host)" hostb:b "the source of C"
+	run zumastor forget target b hostc:c
+}
+
+# B asks for what it lacks, with a key that may do only that.
+part_fetch() {
+	local tag command ssh='^([^ ]*/)?ssh .*hosta' peer
+	peer=$(uname -n):b
+	forget_targets a
+	fresh b
+	[ -e /etc/ssh/hosta ] || host hosta 1
+	key_for hosta 'command="zumastor send a --restrict",restrict'
+	run zumastor define source b hosta:a --period yearly --keep 4
+	is "$(systemctl show -P ActiveState zumastor-delta@b.timer)" active "the timer"
+	scribble 2
+	run zumastor replicate b --wait
+	tag=$(newest a)
+	identical a b "$tag"
+	is "$(target "$peer" '"\(.state) \(.snapshot) [\(.last_error)]"')" "idle $tag []" "status upstream"
+	is "$(received b '"\(.state) \(.snapshot) [\(.last_error)]"')" "idle $tag []" "status downstream"
+	refused "$peer" zumastor delete a "$tag"
+	for command in id 'zumastor send b --to hostb:b' 'zumastor receive a' 'zumastor send a --to $(id)' 'zumastor delete a 0'; do
+		refused '' ssh -o BatchMode=yes hosta "$command"
+	done
+	# In the midst of it its ssh is killed.
+	scribble 24
+	run zumastor replicate b
+	until_true 60 pkill -9 -f "$ssh" || fail "nobody fetches"
+	fetched() { [ "$(newest a)" != "$tag" ] && is_now "$(received b '"\(.state) \(.snapshot)"')" "idle $(newest a)"; }
+	until_true 240 fetched || fail "it does not go on by itself: $(zumastor status b)"
+	identical a b "$(newest a)"
+	run zumastor forget source b
+	run zumastor forget target a "$peer"
+	is "$(tags a 'map(select(.rotations | index("replica"))) | length')" 0 "snapshots that were made to be sent"
+	is "$(problems a; problems b)" "" "problems"
+	# For the other parts b is one that has never received anything.
+	fresh b
+}
+
+# B's newest is mounted for readers there, and B itself never.
+part_mount() {
+	local tag reader
+	pair
+	mkdir -p /srv/b
+	printf '\n[Mount]\nMountPoint=/srv/b\n' >>$conf/b.conf
+	run systemctl daemon-reload
+	for _ in 1 2; do
+		scribble 1
+		run zumastor replicate a hostb:b --wait
+		tag=$(newest b)
+		is "$(findmnt -no SOURCE /srv/b)" "/dev/mapper/zumastor-b@$tag" "what is mounted"
+		cmp $content/scribble /srv/b/scribble || fail "/srv/b has other content"
+	done
+	# Somebody has a file open: he keeps what he has, and all others see what is new.
+	cp $content/scribble /run/scribble
+	exec {reader}</srv/b/scribble
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	tag=$(newest b)
+	is "$(findmnt -no SOURCE /srv/b)" "/dev/mapper/zumastor-b@$tag" "what is mounted while another has a file open"
+	cmp $content/scribble /srv/b/scribble || fail "/srv/b has other content while another has a file open"
+	cmp /run/scribble - <&$reader || fail "the open file has changed"
+	exec {reader}<&-
+	rm /run/scribble
+	findmnt -no OPTIONS /srv/b | tr , '\n' | grep -qx ro || fail "/srv/b is not read-only"
+	touch /srv/b/new 2>/dev/null && fail "/srv/b can be written to"
+	is "$(findmnt -n -S /dev/mapper/zumastor-b)" "" "where B itself is mounted"
+	# Up again, with what it has.
+	run systemctl restart zumastor@b.service
+	until_true 60 mountpoint -q /srv/b || fail "/srv/b is not mounted when b is up again"
+	is "$(findmnt -no SOURCE /srv/b)" "/dev/mapper/zumastor-b@$tag" "what is mounted when b is up again"
+	is "$(systemctl --failed --plain --no-legend)" "" "units that failed"
+	run zumastor stop b
+	mountpoint -q /srv/b && fail "/srv/b is mounted without b"
+	sed -i '/^\[Mount\]$/d;/^MountPoint=/d' $conf/b.conf
+	run systemctl daemon-reload
+	run zumastor start b
+}
+
+# A key that may send to b, and nothing else.
+part_restricted() {
+	local command out before
+	pair
+	key_for hostb 'command="zumastor receive b --restrict",restrict'
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+	[ -e $conf/c.conf ] || fresh c
+	before=$(tags b 'map(.tag)'; tags c 'map(.tag)')
+	for command in id 'zumastor receive c' 'zumastor receive b; id' 'zumastor receive b $(id)' 'zumastor receive b c' \
+		'zumastor receive b --abort' 'zumastor send a --to hostb:b' 'zumastor delete b 0' 'zumastor stop b' '/bin/sh' 'scp -t /root'; do
+		refused 'receive b' ssh -o BatchMode=yes hostb "$command"
+		out=$(ssh -o BatchMode=yes hostb "$command" 2>/dev/null </dev/null)
+		[[ $out != *uid=* ]] || fail "$command was run"
+	done
+	is "$(tags b 'map(.tag)'; tags c 'map(.tag)')" "$before" "snapshots after commands that were refused"
+	is "$(zumastor status b --json | jq -r .state)" up "b after commands that were refused"
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+	# Another volume than the key is for, as a target.
+	run zumastor define target a hostb:c
+	refused 'receive b' zumastor replicate a hostb:c --wait
+	run zumastor forget target a hostb:c
+	key_for hostb ''
+}
+
+part_directory() {
+	local first_sum first second grown dev folder=/srv/deltas
+	mkdir -p $folder
+	run zumastor define target a file:$folder
+	run zumastor replicate a file:$folder --wait
+	first=$(target file:$folder .snapshot)
+	first_sum=$(sum "/dev/zumastor/a@$first") || fail "a@$first"
+	grown=$(du -sb $folder | cut -f1)
+	scribble 2
+	run zumastor replicate a file:$folder --wait
+	second=$(target file:$folder .snapshot)
+	within $((2 * mib)) $((4 * mib)) $(($(du -sb $folder | cut -f1) - grown)) "bytes of an increment in the folder"
+	dev=$(loop ${size}M)
+	run zumastor restore $folder "$dev"
+	is "$(sum "$dev")" "$(sum "/dev/zumastor/a@$second")" "the newest, restored"
+	unloop "$dev"
+	dev=$(loop ${size}M)
+	run zumastor restore $folder "$dev" --tag "$first"
+	is "$(sum "$dev")" "$first_sum" "an older one, restored"
+	refused_restores $folder "$dev" "$second"
+	# The folder is away for a while.
+	mv $folder $folder.away
+	scribble 1
+	refused "$folder" zumastor replicate a file:$folder --wait
+	is "$(target file:$folder .state)" failing "the state of a target that is away"
+	mv $folder.away $folder
+	run zumastor replicate a file:$folder --wait
+	is "$(target file:$folder '"\(.state) [\(.last_error)]"')" "idle []" "the state of a target that is back"
+	dev=$(loop ${size}M)
+	run zumastor restore $folder "$dev"
+	is "$(sum "$dev")" "$(sum "/dev/zumastor/a@$(target file:$folder .snapshot)")" "the newest, restored, after all"
+	unloop "$dev"
+	run zumastor forget target a file:$folder
+	[ -n "$(ls $folder)" ] || fail "forgetting a target has emptied its folder"
+}
+
+# refused_restores FOLDER DEVICE TAG
+refused_restores() {
+	local small before file dev=$2
+	small=$(loop 32M)
+	before=$(sum "$dev")
+	refused 'small' zumastor restore "$1" "$small"
+	refused '99999' zumastor restore "$1" "$dev" --tag 99999
+	refused 'No such file' zumastor restore /nowhere "$dev"
+	mkdir -p /run/restored
+	run mount -o ro,noload "$dev" /run/restored
+	refused 'mounted at /run/restored' zumastor restore "$1" "$dev"
+	run umount /run/restored
+	refused 'zumastor' zumastor restore "$1" /dev/zumastor/a
+	is "$(sum "$dev")" "$before" "a device after refused restores"
+	# A damaged delta is named, and not made something of.
+	file=$(find "$1" -type f -size +1M -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)
+	cp -a "$file" /root/delta
+	printf 'damage' | dd of="$file" bs=1 seek=$mib conv=notrunc status=none
+	refused "$(basename "$file")" zumastor restore "$1" "$dev"
+	cp -a /root/delta "$file"
+	unloop "$small"
+	run zumastor restore "$1" "$dev"
+	is "$(sum "$dev")" "$(sum "/dev/zumastor/a@$3")" "restored from the file as it was"
+	unloop "$dev"
+}
+
+part_forget() {
+	local base before mine
+	pair
+	mine=$(zumastor snapshot a) || fail snapshot
+	run zumastor define target a hostb:b --period yearly
+	is "$(systemctl show -P ActiveState zumastor-delta@a.timer)" active "the timer"
+	base=$(target hostb:b .snapshot)
+	run zumastor forget target a hostb:b
+	grep -qF '[Target hostb:b]' $conf/a.conf && fail "the target's section is there"
+	[ "$(systemctl show -P ActiveState zumastor-delta@a.timer)" != active ] || fail "the timer is there"
+	is "$(zumastor status a --json | jq -c '.targets // [] | map(select(.target == "hostb:b"))')" '[]' "what status says of it"
+	# What was made for the target alone goes with it, and nothing else.
+	is "$(tags a "map(.tag) | index($mine) != null")" true "whether a snapshot of one's own stays"
+	is "$(tags a 'map(select(.rotations | index("replica"))) | length')" 0 "snapshots that were made to be sent"
+	is "$(tags a "map(.tag) | index($base)")" null "the base of a target that is forgotten"
+	run zumastor delete a "$mine"
+	refused 'no target' zumastor replicate a hostb:b --wait
+	before=$(tags b 'map(.tag)')
+	run zumastor forget source b
+	is "$(section b Source)" "" "the source's section"
+	is "$(tags b 'map(.tag)')" "$before" "snapshots after forgetting a source"
+	# A volume like any other: written to, snapshotted, and not to be overwritten from outside.
+	mkdir -p /run/b
+	run mount /dev/zumastor/b /run/b
+	run touch /run/b/mine
+	run zumastor snapshot b
+	run zumastor delete b "$(newest b)"
+	run umount /run/b
+	run zumastor define target a hostb:b
+	refused 'source' zumastor replicate a hostb:b --wait
+	run mount -o ro /dev/zumastor/b /run/b
+	[ -e /run/b/mine ] || fail "what was written to b is gone"
+	run umount /run/b
+	run zumastor forget target a hostb:b
+	run zumastor define schedule b --hourly 2
+}
+
+# Whatever was run: nothing stays behind.
+leave() {
+	local name
+	run umount $content
+	for name in a b c; do [ ! -e $conf/$name.conf ] || drop $name; done
+	is "$(find /etc/zumastor /run/zumastor /var/lib/zumastor -path /run/zumastor/lock -prune -o -regex '.*/[abc]\([.@].*\)?' -print)" "" "what is left of forgotten volumes"
+	for name in /etc/ssh/host[abc]; do no_host "$(basename "$name")"; done
+	rm -r /run/systemd/system/zumastor-delta@.service.d
+	run systemctl daemon-reload
+	is "$(systemctl --failed --plain --no-legend)" "" "units that failed"
+}
+
+while [[ ${1:-} == --* ]]; do
+	case $1 in
+	--soak) soak=1 ;;
+	--seed) seed=$2; shift ;;
+	*) fail "$1: no such option" ;;
+	esac
+	shift
+done
+[ $# -gt 0 ] || set -- define first increments chain fetch mount restricted refusals faults aborts directory week forget
+# No hour begins while a part counts hourly snapshots.
+run date -s "@$(((EPOCHSECONDS / 3600 + 1) * 3600 + 300))"
+hosts
+volume_a
+for part; do
+	begun=$SECONDS
+	part_"$part"
+	echo "$part: $((SECONDS - begun)) s"
+done
+leave
+echo "replicate: PASS"
