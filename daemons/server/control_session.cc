@@ -36,11 +36,18 @@ const char* StateName(Snapshot::State state) {
       return "given-up";
     case Snapshot::State::kDeleting:
       return "deleting";
+    case Snapshot::State::kBookmark:
+      return "bookmark";
   }
   return "?";
 }
 
 std::string Name(Tag tag) { return "snapshot " + std::to_string(tag); }
+
+std::unexpected<Error> NotUsable(const Snapshot& snapshot) {
+  return Fail(ESTALE, Name(snapshot.tag) + (snapshot.is_base() ? ": is a bookmark, without contents"
+                                                               : ": was given up"));
+}
 
 }  // namespace
 
@@ -51,6 +58,7 @@ const ControlSession::Verb ControlSession::kVerbs[] = {
     {"state", &ControlSession::DoState, false},
     {"create", &ControlSession::DoCreate, true},
     {"delete", &ControlSession::DoDelete, true},
+    {"bookmark", &ControlSession::DoBookmark, true},
     {"priority", &ControlSession::DoPriority, true},
     {"usecount", &ControlSession::DoUsecount, true},
     {"changelist", &ControlSession::DoChangelist, true},
@@ -139,13 +147,14 @@ Result<const Snapshot*> ControlSession::FindTag(const Json& request, const char*
 // ---- what there is
 
 Json ControlSession::Describe(const Snapshot& snapshot) const {
-  const bool lost = server_.abandoned() && snapshot.state == Snapshot::State::kOk;
+  const bool lost = server_.abandoned() && snapshot.is_base();
   return {{"tag", snapshot.tag},
           {"epoch", snapshot.epoch},
           {"created", Rfc3339(snapshot.created_ns)},
           {"state", lost ? "given-up" : StateName(snapshot.state)},
           {"usecount", snapshot.usecount + server_.AttachedCount(snapshot.epoch)},
           {"priority", snapshot.priority},
+          {"private_chunks", server_.store().private_chunks(snapshot.epoch)},
           {"size", snapshot.size}};
 }
 
@@ -168,7 +177,8 @@ ControlSession::Answered ControlSession::DoStatus(const Json& request) {
                  {"link", server_.kernel() != nullptr ? "connected" : "waiting"},
                  {"snapshots", Json::array()}};
   if (server_.abandoned()) status["failed"] = server_.abandoned()->text;
-  if (const Snapshot* target = store.FindEpoch(store.reverting())) status["reverting"] = target->tag;
+  if (const Snapshot* target = store.FindEpoch(store.reverting()))
+    status["reverting"] = target->tag;
   for (const Snapshot& snapshot : store.snapshots()) {
     if (only != nullptr && &snapshot != only) continue;
     Json entry = Describe(snapshot);
@@ -205,7 +215,8 @@ ControlSession::Answered ControlSession::DoState(const Json& request) {
   if (!snapshot && snapshot.error().code != ENOENT) return Pass(snapshot);
   int state = 1;
   if (snapshot) {
-    state = (*snapshot)->state == Snapshot::State::kOk && !server_.abandoned() ? 0 : 2;
+    const bool mark = (*snapshot)->state == Snapshot::State::kBookmark;
+    state = server_.abandoned() || !(*snapshot)->is_base() ? 2 : mark ? 3 : 0;
   }
   return Json{{"state", state}};
 }
@@ -226,22 +237,32 @@ ControlSession::Answered ControlSession::DoCreate(const Json& request) {
 }
 
 ControlSession::Answered ControlSession::DoDelete(const Json& request) {
+  return WhenLinked(request, &ControlSession::DeleteNow);
+}
+
+ControlSession::Answered ControlSession::DoBookmark(const Json& request) {
+  return WhenLinked(request, &ControlSession::BookmarkNow);
+}
+
+// Which devices there are of a snapshot a kernel without a link cannot tell.
+ControlSession::Answered ControlSession::WhenLinked(const Json& request,
+                                                    Result<Json> (ControlSession::*now)(Tag)) {
   auto snapshot = FindTag(request);
   if (!snapshot) return Pass(snapshot);
   const Tag tag = (*snapshot)->tag;
   server_.link_waiter().Wait(
-      [this, answer = Later(), tag, weak = session_.weak_from_this()](const Status& s) {
+      [this, answer = Later(), tag, now, weak = session_.weak_from_this()](const Status& s) {
         const auto alive = weak.lock();
         if (!alive) return;
         if (!s) {
           return answer(Fail(s.error().code, Name(tag) + ": " + s.error().text));
         }
-        answer(DeleteNow(tag));
+        answer((this->*now)(tag));
       });
   return std::nullopt;
 }
 
-Result<Json> ControlSession::DeleteNow(Tag tag) {
+Result<const Snapshot*> ControlSession::Unused(Tag tag) const {
   const Snapshot* snapshot = server_.store().Find(tag);
   if (snapshot == nullptr) return Fail(ENOENT, Name(tag) + ": does not exist");
   const uint32_t attached = server_.AttachedCount(snapshot->epoch);
@@ -252,12 +273,32 @@ Result<Json> ControlSession::DeleteNow(Tag tag) {
   if (snapshot->epoch == server_.store().reverting()) {
     return Fail(EBUSY, Name(tag) + ": the origin is being reverted to it");
   }
+  return snapshot;
+}
+
+Result<Json> ControlSession::DeleteNow(Tag tag) {
+  auto snapshot = Unused(tag);
+  if (!snapshot) return Pass(snapshot);
   // No device has it: nothing reads what its deletion frees.
-  if (Status s = server_.store().Delete(snapshot->epoch); !s) return Pass(s);
+  if (Status s = server_.store().Delete((*snapshot)->epoch); !s) return Pass(s);
   Log(LOG_INFO, Name(tag) + ": deleted", {{"ZUMASTOR_TAG", std::to_string(tag)}});
   server_.LiveChanged();
   server_.BackgroundWork();
   return Json::object();
+}
+
+// To the kernel nothing changes: first writes are reported as before.
+Result<Json> ControlSession::BookmarkNow(Tag tag) {
+  auto snapshot = Unused(tag);
+  if (!snapshot) return Pass(snapshot);
+  const Epoch epoch = (*snapshot)->epoch;
+  if ((*snapshot)->state == Snapshot::State::kBookmark)
+    return Fail(EALREADY, Name(tag) + ": is a bookmark already");
+  if ((*snapshot)->state != Snapshot::State::kOk) return NotUsable(**snapshot);
+  if (Status s = server_.store().Bookmark(epoch); !s) return Pass(s);
+  Log(LOG_INFO, Name(tag) + ": is a bookmark now", {{"ZUMASTOR_TAG", std::to_string(tag)}});
+  server_.BackgroundWork();
+  return Json{{"tag", tag}, {"epoch", epoch}};
 }
 
 ControlSession::Answered ControlSession::DoPriority(const Json& request) {
@@ -292,12 +333,9 @@ ControlSession::Answered ControlSession::DoDevices(const Json&) {
   const wire::VolumeDevices& devices = server_.volume().devices();
   auto sizes = server_.volume().DeviceSizes();
   if (!sizes) return Pass(sizes);
-  return Json{{"store", text(devices.store)},
-              {"origin", text(devices.origin)},
-              {"agent", server_.config().agent},
-              {"origin_size", sizes->origin},
-              {"store_size", sizes->store},
-              {"meta_size", sizes->meta}};
+  return Json{{"store", text(devices.store)},    {"origin", text(devices.origin)},
+              {"agent", server_.config().agent}, {"origin_size", sizes->origin},
+              {"store_size", sizes->store},      {"meta_size", sizes->meta}};
 }
 
 // The tool moves the data; what the store remembers is that it is under way, so
@@ -321,9 +359,7 @@ ControlSession::Answered ControlSession::DoRevert(const Json& request) {
   Json answer = {{"tag", snapshot.tag}, {"epoch", snapshot.epoch}, {"size", snapshot.size}};
   Status s;
   if (*step == "begin") {
-    if (snapshot.state != Snapshot::State::kOk) {
-      return Fail(ESTALE, Name(snapshot.tag) + ": was given up");
-    }
+    if (snapshot.state != Snapshot::State::kOk) return NotUsable(snapshot);
     s = store.SetReverting(snapshot.epoch);
   } else if (*step == "end") {
     if (present != &snapshot) {
@@ -362,9 +398,7 @@ ControlSession::Answered ControlSession::DoChangelist(const Json& request) {
     }
     auto snapshot = FindTag(request, field);
     if (!snapshot) return Pass(snapshot);
-    if ((*snapshot)->state != Snapshot::State::kOk) {
-      return Fail(ESTALE, Name((*snapshot)->tag) + ": was given up");
-    }
+    if (!(*snapshot)->is_base()) return NotUsable(**snapshot);
     *epoch = (*snapshot)->epoch;
     answer[field] = {{"tag", *tag}, {"epoch", *epoch}, {"size", (*snapshot)->size}};
   }

@@ -48,6 +48,7 @@ class ControlSession : public Peer {
   [[nodiscard]] Answered DoState(const Json& request);
   [[nodiscard]] Answered DoCreate(const Json& request);
   [[nodiscard]] Answered DoDelete(const Json& request);
+  [[nodiscard]] Answered DoBookmark(const Json& request);
   [[nodiscard]] Answered DoPriority(const Json& request);
   [[nodiscard]] Answered DoUsecount(const Json& request);
   [[nodiscard]] Answered DoChangelist(const Json& request);
@@ -61,7 +62,12 @@ class ControlSession : public Peer {
   [[nodiscard]] Answered DoResize(const Json& request);
   [[nodiscard]] Result<Sizes> Resolve(const Sizes& wanted);
   [[nodiscard]] Result<Json> ResizeNow(const Sizes& wanted);
+  // Does `now` with the request's tag when the link has settled.
+  [[nodiscard]] Answered WhenLinked(const Json& request, Result<Json> (ControlSession::*now)(Tag));
+  // EBUSY if a device or a use count has it, or a revert needs it.
+  [[nodiscard]] Result<const Snapshot*> Unused(Tag tag) const;
   [[nodiscard]] Result<Json> DeleteNow(Tag tag);
+  [[nodiscard]] Result<Json> BookmarkNow(Tag tag);
   void SendChanges();
   void RequestDone();
 

@@ -33,8 +33,9 @@ Result<wire::Identified> IdentifySession::Answer(const wire::Identify& request) 
     const std::string name = "snapshot " + std::to_string(request.tag);
     const Snapshot* snapshot = store.Find(request.tag);
     if (snapshot == nullptr) return Fail(ENOENT, name + ": does not exist");
-    if (snapshot->state != Snapshot::State::kOk || server_.abandoned()) {
-      return Fail(ESTALE, name + ": was given up");
+    if (!snapshot->is_base() || server_.abandoned()) return Fail(ESTALE, name + ": was given up");
+    if (snapshot->state != Snapshot::State::kOk) {
+      return Fail(ESTALE, name + ": is a bookmark, without contents");
     }
     answer.epoch = snapshot->epoch;
     size = snapshot->size;

@@ -165,7 +165,8 @@ Status KernelSession::Attach(Epoch snapshot) {
       if (Status s = store.SetAttached(true); !s) return s;
     }
   } else if (const Snapshot* known = store.FindEpoch(snapshot);
-             known == nullptr || known->state == Snapshot::State::kDeleting) {
+             known == nullptr || known->state == Snapshot::State::kDeleting ||
+             known->state == Snapshot::State::kBookmark) {
     answer.error = ENOENT;
   } else if (known->state == Snapshot::State::kGivenUp || server_.abandoned()) {
     answer.error = ESTALE;
@@ -218,8 +219,8 @@ Status KernelSession::Record(const wire::Report& r) {
   SnapStore& store = server_.store();
   // Snapshots of a larger origin are larger; of one that is gone the store knows nothing.
   const Snapshot* snapshot = r.snapshot == 0 ? nullptr : store.FindEpoch(r.snapshot);
-  const uint64_t size = snapshot != nullptr ? std::max(snapshot->size, store.origin_size())
-                                            : store.origin_size();
+  const uint64_t size =
+      snapshot != nullptr ? std::max(snapshot->size, store.origin_size()) : store.origin_size();
   const uint64_t chunks = (size + store.chunk_size() - 1) / store.chunk_size();
   if (r.count == 0 || r.count > chunks || r.chunk > chunks - r.count) {
     return Fail(EPROTO, "REPORT of chunks " + std::to_string(r.chunk) + "+" +

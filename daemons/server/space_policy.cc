@@ -57,12 +57,13 @@ Status SpacePolicy::GiveUp(Epoch victim) {
   SnapStore& store = server_.store();
   const Snapshot* snapshot = store.FindEpoch(victim);
   const std::string tag = snapshot != nullptr ? std::to_string(snapshot->tag) : "?";
+  const bool mark = snapshot != nullptr && snapshot->state == Snapshot::State::kBookmark;
+  const std::string name = (mark ? "bookmark " : "snapshot ") + tag;
   if (Status s = store.GiveUp(victim); !s) {
-    Log(LOG_ERR, "snapshot " + tag + ": cannot be given up: " + s.error().text);
+    Log(LOG_ERR, name + ": cannot be given up: " + s.error().text);
     return s;
   }
-  server_.Report(LOG_WARNING, kGivenUpEvent,
-                 "snapshot " + tag + ": given up, for the snapshot store is full",
+  server_.Report(LOG_WARNING, kGivenUpEvent, name + ": given up, for the snapshot store is full",
                  {{"ZUMASTOR_TAG", tag}, {"ZUMASTOR_EPOCH", std::to_string(victim)}});
   server_.LiveChanged();
   if (server_.AttachedCount(victim) != 0 && server_.kernel() != nullptr) {
@@ -93,7 +94,7 @@ Status SpacePolicy::WithSpace(const std::function<Status()>& staged) {
 void SpacePolicy::GiveUpAll() {
   std::vector<Epoch> all;
   for (const Snapshot& snapshot : server_.store().snapshots()) {
-    if (snapshot.state == Snapshot::State::kOk) all.push_back(snapshot.epoch);
+    if (snapshot.is_base()) all.push_back(snapshot.epoch);
   }
   for (const Epoch epoch : all) (void)GiveUp(epoch);
 }

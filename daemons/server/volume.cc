@@ -95,13 +95,13 @@ Status Volume::MarkAbandoned() {
   return SyncFolder(folder);
 }
 
-// The origin was written to without copies: no snapshot of that time is good.
+// The origin was written to without copies: no snapshot or bookmark of that time is good.
 Status Volume::ObeyAbandonedMark() {
   if (::access(MarkPath().c_str(), F_OK) != 0) return {};
   Log(LOG_WARNING, "the store had failed before: all snapshots of that time are given up");
   std::vector<Epoch> good;
   for (const Snapshot& snapshot : store_->snapshots()) {
-    if (snapshot.state == Snapshot::State::kOk) good.push_back(snapshot.epoch);
+    if (snapshot.is_base()) good.push_back(snapshot.epoch);
   }
   for (const Epoch epoch : good) {
     if (Status s = store_->GiveUp(epoch); !s) return s;

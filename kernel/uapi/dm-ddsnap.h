@@ -75,7 +75,7 @@
  *               when all copies of the origin that had begun are reported.
  *   RESUME                   ends a barrier.  A new `epoch` invalidates all
  *               "already copied" bits before a held write is looked at again.
- *               `live` is 0 when no snapshot needs copies any more; RESUME also
+ *               `live` is 0 when no snapshot or bookmark needs reports any more; RESUME also
  *               comes without BARRIER, with the epoch unchanged, when `live`
  *               changes by deletion.
  *   DROP     -> DROPPED      The snapshot is gone or given up: the kernel fails
@@ -200,7 +200,7 @@ struct ddsnap_welcome {
 	__le32 chunk_shift;
 	__u8   uuid[16];
 	__le64 epoch;		/* of the last snapshot created; 0: none ever */
-	__le64 live;		/* snapshots that need copies of the origin */
+	__le64 live;		/* snapshots and bookmarks that need reports of copies */
 };
 
 struct ddsnap_attach {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "store/snapstore_impl.h"
 
@@ -11,6 +12,21 @@ namespace ddsnap {
 namespace {
 
 std::string Name(Epoch epoch) { return "snapshot with epoch " + std::to_string(epoch); }
+
+// States only go forward: ok, bookmark, given up, being deleted.
+int Rank(Snapshot::State state) {
+  switch (state) {
+    case Snapshot::State::kOk:
+      return 0;
+    case Snapshot::State::kBookmark:
+      return 1;
+    case Snapshot::State::kGivenUp:
+      return 2;
+    case Snapshot::State::kDeleting:
+      return 3;
+  }
+  return 3;
+}
 
 }  // namespace
 
@@ -25,9 +41,7 @@ Status SnapStoreImpl::Poison(Status s) {
   return s;
 }
 
-Snapshot* SnapStoreImpl::Mutable(Epoch epoch) {
-  return const_cast<Snapshot*>(FindEpoch(epoch));
-}
+Snapshot* SnapStoreImpl::Mutable(Epoch epoch) { return const_cast<Snapshot*>(FindEpoch(epoch)); }
 
 // ---- space
 
@@ -107,12 +121,12 @@ Status SnapStoreImpl::ApplyReturnAll() {
 
 // An address that is not granted is believed only where nothing is done with it: a
 // report that was sent again finds its chunk in no more need of a copy.
-Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
-                                uint64_t address) {
+Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count, uint64_t address) {
   // A snapshot of a larger origin is larger; who knows how large one was that is gone.
   const Snapshot* snap = snapshot == 0 ? nullptr : FindEpoch(snapshot);
-  const uint64_t chunks = snapshot == 0 ? Chunks(super_.origin_bytes)
-                          : snap != nullptr ? Chunks(snap->size) : ~uint64_t{0};
+  const uint64_t chunks = snapshot == 0     ? Chunks(super_.origin_bytes)
+                          : snap != nullptr ? Chunks(snap->size)
+                                            : ~uint64_t{0};
   if (count == 0 || chunk >= chunks || count > chunks - chunk)
     return Fail(EINVAL, "a copy of chunks outside the origin");
   // By the store's size, since of a snapshot that is gone none is known.
@@ -130,19 +144,21 @@ Status SnapStoreImpl::CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count,
   return {};
 }
 
-// The newest live snapshot after `before` that has this chunk, or 0: a snapshot made of a
-// smaller origin ends before it.  Sizes and states are as the journal's records have left
-// them, so replay answers the same.
-Epoch SnapStoreImpl::NewestWith(uint64_t chunk, Epoch before) const {
-  for (auto it = live_.rbegin(); it != live_.rend() && *it > before; ++it)
-    if (chunk < Chunks(FindEpoch(*it)->size)) return *it;
+// The newest of the holders (live snapshots, or bookmarks) after `before` that has this chunk, or
+// 0: a snapshot made of a smaller origin ends before it.  Sizes and states are as the journal's
+// records have left them, so replay answers the same.
+Epoch SnapStoreImpl::NewestWith(const std::vector<Epoch>& holders, uint64_t chunk,
+                                Epoch before) const {
+  for (auto it = holders.rbegin(); it != holders.rend() && *it > before; ++it)
+    if (HasChunk(*it, chunk)) return *it;
   return 0;
 }
 
 Result<bool> SnapStoreImpl::NeedsCopy(uint64_t chunk) {
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
-  return NewestWith(chunk, *last ? (*last)->key.minor : 0) != 0;
+  const Epoch before = *last ? (*last)->key.minor : 0;
+  return NewestWith(live_, chunk, before) != 0 || NewestWith(marks_, chunk, before) != 0;
 }
 
 Result<bool> SnapStoreImpl::NeedsPrivate(Epoch snapshot, uint64_t chunk) {
@@ -170,8 +186,7 @@ Status SnapStoreImpl::RecordOrigin(disk::RecordType type, uint64_t chunk, uint64
                 [&] { return ApplyCopy(chunk, count, address, type == disk::kUnreadable); });
 }
 
-Status SnapStoreImpl::ApplyCopy(uint64_t chunk, uint64_t count, uint64_t address,
-                                bool unreadable) {
+Status SnapStoreImpl::ApplyCopy(uint64_t chunk, uint64_t count, uint64_t address, bool unreadable) {
   for (uint64_t i = 0; i < count; ++i)
     if (Status s = CopyOne(chunk + i, address + i, unreadable); !s) return s;
   return {};
@@ -183,13 +198,16 @@ Status SnapStoreImpl::CopyOne(uint64_t chunk, uint64_t address, bool unreadable)
   auto last = LastException(chunk, ~Epoch{0});
   if (!last) return Pass(last);
   const Epoch before = *last ? (*last)->key.minor : 0;
-  // Whoever has that chunk has this content already, or nobody has it.
-  if (NewestWith(chunk, before) == 0) return FreeChunks(address, 1, false);
-  const uint64_t content = unreadable ? kNoAddress : address;
+  // Whoever has that chunk has this content already, or nobody has it.  Bookmarks need to know of
+  // the change, and nothing of the content.
+  const bool needed = NewestWith(live_, chunk, before) != 0;
+  if (!needed && NewestWith(marks_, chunk, before) == 0) return FreeChunks(address, 1, false);
+  const uint64_t content = !needed ? kNotKept : unreadable ? kNoAddress : address;
   if (Status s = trees_[disk::kExceptions]->Put({chunk, super_.epoch}, {content}); !s) return s;
   if (Status s = trees_[disk::kLabels]->Put({super_.epoch, chunk}, {}); !s) return s;
-  if (unreadable)
+  if (!HasAddress(content))
     if (Status s = FreeChunks(address, 1, false); !s) return s;
+  if (!needed) return {};
   const Epoch lo = *std::upper_bound(live_.begin(), live_.end(), before);
   return AddSharing(lo, live_.back(), 1);
 }
@@ -204,7 +222,8 @@ Status SnapStoreImpl::AddSharing(Epoch lo, Epoch hi, uint64_t count) {
 Status SnapStoreImpl::RecordPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
                                     uint64_t address) {
   if (Status s = CheckWritable(); !s) return s;
-  if (snapshot == 0 || snapshot > super_.epoch) return Fail(EINVAL, "a private chunk of no snapshot");
+  if (snapshot == 0 || snapshot > super_.epoch)
+    return Fail(EINVAL, "a private chunk of no snapshot");
   if (Status s = CheckCopy(snapshot, chunk, count, address); !s) return s;
   batch_has_copies_ = true;
   return Change(disk::kPrivate, disk::Copy{snapshot, chunk, count, address},
@@ -225,8 +244,7 @@ Status SnapStoreImpl::ApplyPrivate(Epoch snapshot, uint64_t chunk, uint64_t coun
       if (Status s = FreeChunks(address + i, 1, false); !s) return s;
       continue;
     }
-    if (Status s = trees_[disk::kPrivates]->Put({snapshot, chunk + i}, {address + i}); !s)
-      return s;
+    if (Status s = trees_[disk::kPrivates]->Put({snapshot, chunk + i}, {address + i}); !s) return s;
     ++added;
   }
   if (added == 0) return {};
@@ -291,26 +309,48 @@ Status SnapStoreImpl::Delete(Epoch snapshot) {
   if (snapshot == super_.reverting)
     return Fail(EBUSY, Name(snapshot) + ": the origin is being reverted to it");
   return Change(disk::kDelete, disk::Number{snapshot, uint64_t{0}},
-                [&] { return ApplyGone(snapshot, Snapshot::State::kDeleting); });
+                [&] { return ApplyState(snapshot, Snapshot::State::kDeleting); });
+}
+
+Status SnapStoreImpl::Bookmark(Epoch snapshot) {
+  if (Status s = CheckWritable(); !s) return s;
+  const Snapshot* snap = FindEpoch(snapshot);
+  if (snap == nullptr || snap->state == Snapshot::State::kDeleting)
+    return Fail(ENOENT, Name(snapshot) + ": does not exist");
+  if (snap->state == Snapshot::State::kBookmark)
+    return Fail(EALREADY, Name(snapshot) + ": is a bookmark already");
+  if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, Name(snapshot) + ": was given up");
+  if (snapshot == super_.reverting)
+    return Fail(EBUSY, Name(snapshot) + ": the origin is being reverted to it");
+  if (Status s = RaiseVersion(); !s) return s;
+  return Change(disk::kBookmark, disk::Number{snapshot, uint64_t{0}},
+                [&] { return ApplyState(snapshot, Snapshot::State::kBookmark); });
 }
 
 Status SnapStoreImpl::GiveUp(Epoch snapshot) {
   if (Status s = CheckWritable(); !s) return s;
   const Snapshot* snap = FindEpoch(snapshot);
-  if (snap == nullptr || snap->state != Snapshot::State::kOk)
+  if (snap == nullptr || !snap->is_base())
     return Fail(ENOENT, Name(snapshot) + ": does not exist or is given up already");
   return Change(disk::kGiveUp, disk::Number{snapshot, uint64_t{0}},
-                [&] { return ApplyGone(snapshot, Snapshot::State::kGivenUp); });
+                [&] { return ApplyState(snapshot, Snapshot::State::kGivenUp); });
 }
 
-Status SnapStoreImpl::ApplyGone(Epoch snapshot, Snapshot::State state) {
+Status SnapStoreImpl::ApplyState(Epoch snapshot, Snapshot::State state) {
   Snapshot* snap = Mutable(snapshot);
   if (snap == nullptr) return Fail(EBADMSG, Name(snapshot) + ": is not there");
-  // States only go forward: ok, given up, being deleted.
-  if (snap->state >= state) return Fail(EBADMSG, Name(snapshot) + ": is gone already");
+  if (Rank(snap->state) >= Rank(state)) return Fail(EBADMSG, Name(snapshot) + ": is gone already");
   if (snap->state == Snapshot::State::kOk)
     if (Status s = Unlive(snapshot); !s) return s;
+  if (snap->state == Snapshot::State::kBookmark) std::erase(marks_, snapshot);
+  if (state == Snapshot::State::kBookmark)
+    marks_.insert(std::lower_bound(marks_.begin(), marks_.end(), snapshot), snapshot);
   snap->state = state;
+  if (state == Snapshot::State::kGivenUp) dying_.insert(snapshot);
+  if (state == Snapshot::State::kDeleting) dying_.erase(snapshot);
+  // Of a bookmark that was stripped more can be freed now.
+  if (state == Snapshot::State::kGivenUp) extra_[snapshot].reclaimed = false;
+  if (reclaim_ && reclaim_->epoch == snapshot) reclaim_.reset();
   return PutSnapshot(snapshot);
 }
 
@@ -353,8 +393,8 @@ Status SnapStoreImpl::SetPriority(Epoch snapshot, int8_t priority) {
   if (Status s = CheckWritable(); !s) return s;
   Snapshot* snap = Mutable(snapshot);
   if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
-  return Change(disk::kPriority,
-                disk::Number{snapshot, static_cast<uint64_t>(int64_t{priority})}, [&] {
+  return Change(disk::kPriority, disk::Number{snapshot, static_cast<uint64_t>(int64_t{priority})},
+                [&] {
                   snap->priority = priority;
                   return PutSnapshot(snapshot);
                 });
@@ -392,16 +432,23 @@ Status SnapStoreImpl::SetReverting(Epoch snapshot) {
   if (snapshot != 0) {
     const Snapshot* snap = FindEpoch(snapshot);
     if (snap == nullptr) return Fail(ENOENT, Name(snapshot) + ": does not exist");
-    if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, Name(snapshot) + ": was given up");
+    if (snap->state != Snapshot::State::kOk)
+      return Fail(ESTALE, Name(snapshot) + (snap->is_base() ? ": is a bookmark, without contents"
+                                                            : ": was given up"));
   }
-  // A program that knows version 1 only must not come to read this record: it refuses a store
-  // of which both superblocks say more.
-  while (old_copy_[0] || old_copy_[1])
-    if (Status s = Checkpoint(); !s) return s;
+  if (Status s = RaiseVersion(); !s) return s;
   return Change(disk::kRevert, disk::Number{snapshot, uint64_t{0}}, [&] {
     super_.reverting = snapshot;
     return Status{};
   });
+}
+
+// A program that knows earlier versions only must not come to read a record of a later one: it
+// refuses a store of which both superblocks say more.
+Status SnapStoreImpl::RaiseVersion() {
+  while (old_copy_[0] || old_copy_[1])
+    if (Status s = Checkpoint(); !s) return s;
+  return {};
 }
 
 Status SnapStoreImpl::SetOriginSize(uint64_t bytes) {
@@ -414,66 +461,20 @@ Status SnapStoreImpl::SetOriginSize(uint64_t bytes) {
       return Fail(EBUSY, "origin: is being reverted to a snapshot that is larger than that");
     if (Status s = CheckTail(bytes); !s) return s;
   }
-  return Change(disk::kOriginSize, disk::Number{bytes, uint64_t{0}}, [&] {
-    super_.origin_bytes = bytes;
-    return Status{};
-  });
+  return Change(disk::kOriginSize, disk::Number{bytes, uint64_t{0}},
+                [&] { return ApplyOriginSize(bytes); });
 }
 
-// ---- freeing
-
-Status SnapStoreImpl::ApplyFree(std::span<const disk::Exception> items) {
-  for (const disk::Exception& item : items) {
-    const Epoch label = item.major;
-    const uint64_t chunk = item.minor;
-    auto value = trees_[disk::kExceptions]->Get({chunk, label});
-    if (!value) return Pass(value);
-    auto indexed = trees_[disk::kLabels]->Erase({label, chunk});
-    if (!indexed) return Pass(indexed);
-    if (!*value || !*indexed)
-      return Fail(EBADMSG, "exception of chunk " + std::to_string(chunk) + ": is not there");
-    if (auto gone = trees_[disk::kExceptions]->Erase({chunk, label}); !gone) return Pass(gone);
-    if ((**value)[0] == kNoAddress) continue;
-    if (Status s = FreeChunks((**value)[0], 1, true); !s) return s;
+// What is cut off changes unseen.  A bookmark does not ask for it to be copied first, as snapshots
+// do: it ends there from now on, and what lies past the end of a base counts as changed.
+Status SnapStoreImpl::ApplyOriginSize(uint64_t bytes) {
+  if (std::exchange(super_.origin_bytes, bytes) <= bytes) return {};
+  for (const Epoch mark : marks_) {
+    Snapshot* snap = Mutable(mark);
+    if (snap->size <= bytes) continue;
+    snap->size = bytes;
+    if (Status s = PutSnapshot(mark); !s) return s;
   }
-  return {};
-}
-
-Status SnapStoreImpl::ApplyFreePrivate(std::span<const disk::Exception> items) {
-  if (items.empty()) return {};
-  const Epoch snapshot = items.front().major;
-  const Snapshot* snap = FindEpoch(snapshot);
-  if (snap == nullptr || snap->state == Snapshot::State::kOk)
-    return Fail(EBADMSG, Name(snapshot) + ": its private chunks are not to be freed");
-  for (const disk::Exception& item : items) {
-    const Key key{item.major, item.minor};
-    if (key.major != snapshot) return Fail(EBADMSG, "private chunks of several snapshots");
-    auto value = trees_[disk::kPrivates]->Get(key);
-    if (!value) return Pass(value);
-    if (!*value)
-      return Fail(EBADMSG, "private chunk " + std::to_string(key.minor) + ": is not there");
-    if (auto gone = trees_[disk::kPrivates]->Erase(key); !gone) return Pass(gone);
-    if (Status s = FreeChunks((**value)[0], 1, true); !s) return s;
-    Extra& extra = extra_[snapshot];
-    if (extra.privates > 0) --extra.privates;
-  }
-  return PutSnapshot(snapshot);
-}
-
-Status SnapStoreImpl::ApplyReclaimed(Epoch snapshot) {
-  Snapshot* snap = Mutable(snapshot);
-  if (snap == nullptr) return Fail(EBADMSG, Name(snapshot) + ": is not there");
-  if (snap->state == Snapshot::State::kOk)
-    return Fail(EBADMSG, Name(snapshot) + ": is live and cannot be reclaimed");
-  if (snap->state == Snapshot::State::kGivenUp) {
-    extra_[snapshot].reclaimed = true;
-    return PutSnapshot(snapshot);
-  }
-  snapshots_.erase(snapshots_.begin() + (snap - snapshots_.data()));
-  extra_.erase(snapshot);
-  released_.erase(snapshot);
-  auto gone = trees_[disk::kSnapshots]->Erase({snapshot, 0});
-  if (!gone) return Pass(gone);
   return {};
 }
 

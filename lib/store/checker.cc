@@ -30,7 +30,8 @@ class Checker {
   Result<CheckReport> Run() {
     if (store_.superblock_damage())
       Add(Severity::kMinor, "superblock", store_.superblock_damage()->text, {});
-    report_.snapshots = store_.snapshots().size();
+    for (const Snapshot& snap : store_.snapshots())
+      ++(snap.state == Snapshot::State::kBookmark ? report_.bookmarks : report_.snapshots);
     MarkFixed();
     for (uint32_t id = 0; id < disk::kTrees; ++id) {
       WalkTree(static_cast<disk::TreeId>(id));
@@ -92,7 +93,8 @@ class Checker {
     const auto node = [&](uint64_t block, uint32_t, uint32_t) {
       ++report_.tree_blocks;
       if (block >= blocks_.size()) {
-        Add(Severity::kMajor, where, "block " + std::to_string(block) + " lies outside", Everyone());
+        Add(Severity::kMajor, where, "block " + std::to_string(block) + " lies outside",
+            Everyone());
       } else if (blocks_[block]) {
         Add(Severity::kMajor, where, "block " + std::to_string(block) + " is used twice",
             Everyone());
@@ -102,8 +104,10 @@ class Checker {
     };
     const auto entry = [&](const Entry& e) {
       if (last && !(*last < e.key))
-        Add(Severity::kMajor, where, "keys out of order at (" + std::to_string(e.key.major) + ", " +
-                                         std::to_string(e.key.minor) + ")", Everyone());
+        Add(Severity::kMajor, where,
+            "keys out of order at (" + std::to_string(e.key.major) + ", " +
+                std::to_string(e.key.minor) + ")",
+            Everyone());
       last = e.key;
       ++entries;
       Visit(id, e);
@@ -115,8 +119,9 @@ class Checker {
     };
     if (Status s = tree.Walk(node, entry, damage); !s) damage(s.error());
     if (!broken_[id] && entries != tree.size())
-      Add(Severity::kMinor, where, "has " + std::to_string(entries) + " entries, should have " +
-                                       std::to_string(tree.size()), {});
+      Add(Severity::kMinor, where,
+          "has " + std::to_string(entries) + " entries, should have " + std::to_string(tree.size()),
+          {});
   }
 
   [[nodiscard]] std::vector<Tag> TouchedBy(disk::TreeId id) const {
@@ -124,7 +129,7 @@ class Checker {
     if (id != disk::kPrivates) return Everyone();
     std::vector<Tag> tags;
     for (const Epoch epoch : store_.live_epochs())
-      if (store_.privates_of(epoch) > 0) tags.push_back(store_.FindEpoch(epoch)->tag);
+      if (store_.private_chunks(epoch) > 0) tags.push_back(store_.FindEpoch(epoch)->tag);
     return tags;
   }
 
@@ -140,7 +145,9 @@ class Checker {
       if (snap == nullptr)
         Add(Severity::kMinor, "private chunk " + std::to_string(e.key.minor),
             "belongs to no snapshot", {});
-      UseChunk(e.value[0], "private chunk " + std::to_string(e.key.minor), tags);
+      const std::string where = "private chunk " + std::to_string(e.key.minor);
+      if (e.value[0] != kNotKept) return UseChunk(e.value[0], where, tags);
+      if (!tags.empty()) Add(Severity::kMajor, where, "has no content", tags);
     }
   }
 
@@ -155,11 +162,21 @@ class Checker {
     const std::vector<Tag> tags = Served(before, label);
     if (label == 0 || label > store_.epoch())
       Add(Severity::kMajor, where, "an epoch that never was", tags);
+    if (e.value[0] == kNotKept) return CheckNotKept(where, chunk, before, label);
     const auto& live = store_.live_epochs();
     const auto lo = std::upper_bound(live.begin(), live.end(), before);
     auto hi = std::upper_bound(live.begin(), live.end(), label);
     if (lo < hi) ++sharing_[{*lo, *std::prev(hi)}];
     if (e.value[0] != kNoAddress) UseChunk(e.value[0], where, tags);
+  }
+
+  // Bookmarks alone may be left with an exception without content.
+  void CheckNotKept(const std::string& where, uint64_t chunk, Epoch before, Epoch label) {
+    std::vector<Tag> tags;
+    for (const Epoch epoch : store_.live_epochs())
+      if (epoch > before && epoch <= label && store_.HasChunk(epoch, chunk))
+        tags.push_back(store_.FindEpoch(epoch)->tag);
+    if (!tags.empty()) Add(Severity::kMajor, where, "has no content, but snapshots need it", tags);
   }
 
   void UseChunk(uint64_t address, const std::string& where, const std::vector<Tag>& tags) {
@@ -181,7 +198,8 @@ class Checker {
     if (labels.size() != exceptions.size())
       Add(Severity::kMajor, "tree of labels",
           "has " + std::to_string(labels.size()) + " entries for " +
-              std::to_string(exceptions.size()) + " exceptions", Everyone());
+              std::to_string(exceptions.size()) + " exceptions",
+          Everyone());
     std::vector<Key> missing;
     (void)labels.Scan({}, [&](const Entry& e) {
       auto found = exceptions.Get({e.key.minor, e.key.major});
@@ -189,9 +207,9 @@ class Checker {
       return missing.size() < 100;
     });
     for (const Key& key : missing)
-      Add(Severity::kMajor, "label " + std::to_string(key.major) + " of chunk " +
-                                std::to_string(key.minor), "there is no such exception",
-          Served(0, key.major));
+      Add(Severity::kMajor,
+          "label " + std::to_string(key.major) + " of chunk " + std::to_string(key.minor),
+          "there is no such exception", Served(0, key.major));
   }
 
   void CompareSharing() {
@@ -208,10 +226,11 @@ class Checker {
   void ComparePrivates() {
     if (broken_[disk::kPrivates]) return;
     for (const Snapshot& snap : store_.snapshots())
-      if (store_.privates_of(snap.epoch) != privates_[snap.epoch])
+      if (store_.private_chunks(snap.epoch) != privates_[snap.epoch])
         Add(Severity::kMinor, "snapshot " + std::to_string(snap.tag),
             "has " + std::to_string(privates_[snap.epoch]) + " private chunks, should have " +
-                std::to_string(store_.privates_of(snap.epoch)), {snap.tag});
+                std::to_string(store_.private_chunks(snap.epoch)),
+            {snap.tag});
   }
 
   void CheckTags() {

@@ -32,6 +32,7 @@ struct CheckReport {
   std::vector<Damage> damages;  // at most kMaxDamages; `more` counts the rest
   uint64_t more = 0;
   uint64_t snapshots = 0;
+  uint64_t bookmarks = 0;
   uint64_t exceptions = 0;
   uint64_t privates = 0;
   uint64_t tree_blocks = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-// Durability and background work: commit, checkpoint, reclaiming.
+// Durability and background work: commit, checkpoint.
 //
 // A checkpoint is taken when nothing is staged: what is in memory then is what
 // the journal says.  The trees and maps of that moment are frozen, their blocks
@@ -13,10 +13,8 @@
 namespace ddsnap {
 namespace {
 
-constexpr size_t kSliceBlocks = 256;      // metadata blocks written by one Step
-constexpr size_t kReclaimFrees = 256;     // exceptions freed by one Step
-constexpr size_t kReclaimLooks = 1024;    // exceptions looked at by one Step
-constexpr size_t kMaxPinned = 1 << 16;    // ranges that wait for a checkpoint
+constexpr size_t kSliceBlocks = 256;    // metadata blocks written by one Step
+constexpr size_t kMaxPinned = 1 << 16;  // ranges that wait for a checkpoint
 
 }  // namespace
 
@@ -31,8 +29,7 @@ Status SnapStoreImpl::Commit(bool flush_copies) {
   if (Status s = journal_->Commit(); !s) return Poison(std::move(s));
   batch_has_copies_ = false;
   // The foreground waits for a checkpoint only when ring or reserve run out.
-  const bool short_of = journal_->used() > journal_->blocks() * 3 / 4 ||
-                        tx_->made() > made_limit_;
+  const bool short_of = journal_->used() > journal_->blocks() * 3 / 4 || tx_->made() > made_limit_;
   if (short_of)
     if (Status s = FinishCheckpoint(); !s) return s;
   if (phase_ == Phase::kIdle && NeedsCheckpoint()) return StartCheckpoint();
@@ -43,8 +40,8 @@ Status SnapStoreImpl::Commit(bool flush_copies) {
 
 // A superblock that a cut has torn is written anew by the next checkpoint.
 bool SnapStoreImpl::NeedsCheckpoint() const {
-  return other_super_ || journal_->used() > journal_->blocks() / 2 || tx_->made() > made_limit_ / 2 ||
-         maps_[1]->pinned_ranges() > kMaxPinned ||
+  return other_super_ || journal_->used() > journal_->blocks() / 2 ||
+         tx_->made() > made_limit_ / 2 || maps_[1]->pinned_ranges() > kMaxPinned ||
          (want_space_ && (maps_[0]->pinned() > 0 || maps_[1]->pinned() > 0));
 }
 
@@ -123,77 +120,6 @@ Result<bool> SnapStoreImpl::Step() {
   if (!batch_full() && maps_[1]->pinned_ranges() <= 2 * kMaxPinned)
     if (Status s = ReclaimSlice(); !s) return Pass(s);
   return phase_ != Phase::kIdle || (!dirty() && NeedsCheckpoint()) || NextReclaim().has_value();
-}
-
-// ---- reclaiming
-
-std::optional<Epoch> SnapStoreImpl::NextReclaim() const {
-  if (reclaim_) return reclaim_->epoch;
-  for (const Snapshot& snap : snapshots_) {
-    if (snap.state == Snapshot::State::kDeleting) return snap.epoch;
-    if (snap.state == Snapshot::State::kGivenUp && !extra_.at(snap.epoch).reclaimed &&
-        released_.contains(snap.epoch))
-      return snap.epoch;
-  }
-  return std::nullopt;
-}
-
-Status SnapStoreImpl::ReclaimSlice() {
-  const auto epoch = NextReclaim();
-  if (!epoch) return {};
-  if (!reclaim_) reclaim_ = Reclaim{*epoch, {*epoch, 0}, false};
-  Status s = reclaim_->privates ? ReclaimPrivates(*reclaim_) : ReclaimExceptions(*reclaim_);
-  return s ? s : Poison(std::move(s));
-}
-
-// Exceptions that served the dead snapshot last are labelled from its epoch up to the
-// next live one.  Those whose range, from the chunk's exception before to
-// their own label, holds no live snapshot, are free.
-Status SnapStoreImpl::ReclaimExceptions(Reclaim& job) {
-  const auto next_live = std::upper_bound(live_.begin(), live_.end(), job.epoch);
-  const Epoch end = next_live == live_.end() ? ~Epoch{0} : *next_live;
-  std::vector<Key> seen;
-  Status s = trees_[disk::kLabels]->Scan(job.next, [&](const Entry& entry) {
-    if (entry.key.major >= end || seen.size() == kReclaimLooks) return false;
-    seen.push_back(entry.key);
-    return true;
-  });
-  if (!s) return s;
-  std::vector<disk::Exception> free;
-  size_t done = 0;
-  for (; done < seen.size() && free.size() < kReclaimFrees; ++done) {
-    const auto [label, chunk] = seen[done];
-    auto before = LastException(chunk, label - 1);
-    if (!before) return Pass(before);
-    if (!AnyLiveIn(*before ? (*before)->key.minor : 0, label)) free.push_back({label, chunk});
-  }
-  if (!free.empty()) {
-    s = Change(disk::kFree, std::span<const disk::Exception>(free), [&] { return ApplyFree(free); });
-    if (!s) return s;
-  }
-  if (done < seen.size() || done == kReclaimLooks) {
-    job.next = {seen[done - 1].major, seen[done - 1].minor + 1};
-  } else {
-    job.privates = true;
-  }
-  return {};
-}
-
-Status SnapStoreImpl::ReclaimPrivates(Reclaim& job) {
-  std::vector<disk::Exception> free;
-  Status s = trees_[disk::kPrivates]->Scan({job.epoch, 0}, [&](const Entry& entry) {
-    if (entry.key.major != job.epoch || free.size() == kReclaimFrees) return false;
-    free.push_back({entry.key.major, entry.key.minor});
-    return true;
-  });
-  if (!s) return s;
-  if (!free.empty())
-    return Change(disk::kFreePrivate, std::span<const disk::Exception>(free),
-                  [&] { return ApplyFreePrivate(free); });
-  const Epoch epoch = job.epoch;
-  reclaim_.reset();
-  return Change(disk::kReclaimed, disk::Number{epoch, uint64_t{0}},
-                [&] { return ApplyReclaimed(epoch); });
 }
 
 }  // namespace ddsnap

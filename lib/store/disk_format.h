@@ -11,8 +11,8 @@
 namespace ddsnap::disk {
 
 inline constexpr uint64_t kBlock = 4096;
-inline constexpr uint32_t kVersion = 2;       // written
-inline constexpr uint32_t kOldestVersion = 1; // read
+inline constexpr uint32_t kVersion = 3;        // written
+inline constexpr uint32_t kOldestVersion = 1;  // read
 
 inline constexpr uint64_t kSuperMagic = 0x31305041'4e534444;  // "DDSNAP01"
 inline constexpr uint32_t kNodeMagic = 0x454e4444;            // "DDNE"
@@ -42,7 +42,7 @@ struct Segment {  // of the pages of a space map; each has two slots, side by si
   Le64 pages;
 };
 struct Map {
-  Le64 units;        // what the map has a bit for, in units from the device's start
+  Le64 units;  // what the map has a bit for, in units from the device's start
   Le64 unit_bytes;
   Le64 free_units;
   Le64 slot_blocks;  // blocks of one copy of the slot table
@@ -103,8 +103,8 @@ inline constexpr uint64_t kBitsPerPage = (kBlock - kMapHeader) * 8;
 
 struct SnapshotRecord {
   Le32 tag;
-  uint8_t priority;  // two's complement
-  uint8_t state;     // Snapshot::State
+  uint8_t priority;   // two's complement
+  uint8_t state;      // Snapshot::State; kBookmark since version 3
   uint8_t reclaimed;  // 1: its chunks are free already
   uint8_t reserved;
   Le64 usecount;
@@ -128,25 +128,28 @@ struct BatchHeader {
 static_assert(sizeof(BatchHeader) == 64);
 
 enum RecordType : uint16_t {
-  kGrant = 1,      // Extent []
-  kReturn,         // Extent []
-  kReturnAll,      // -
-  kKept,           // Extent []: grants outstanding at a checkpoint; flag 1: the first
-  kCopy,           // Copy
-  kUnreadable,     // Copy
-  kPrivate,        // Copy
-  kCreate,         // Create
-  kDelete,         // Number
-  kGiveUp,         // Number
-  kFree,           // Exception []
-  kFreePrivate,    // Exception []: (snapshot, chunk)
-  kReclaimed,      // Number: all chunks of the snapshot are free
-  kPriority,       // Number
-  kUsecount,       // Number
-  kAttached,       // Number
-  kBoot,           // Boot
-  kOriginSize,     // Number
-  kRevert,         // Number: since version 2
+  kGrant = 1,     // Extent []
+  kReturn,        // Extent []
+  kReturnAll,     // -
+  kKept,          // Extent []: grants outstanding at a checkpoint; flag 1: the first
+  kCopy,          // Copy
+  kUnreadable,    // Copy
+  kPrivate,       // Copy
+  kCreate,        // Create
+  kDelete,        // Number
+  kGiveUp,        // Number
+  kFree,          // Exception []
+  kFreePrivate,   // Exception []: (snapshot, chunk)
+  kReclaimed,     // Number: all chunks of the snapshot are free
+  kPriority,      // Number
+  kUsecount,      // Number
+  kAttached,      // Number
+  kBoot,          // Boot
+  kOriginSize,    // Number
+  kRevert,        // Number: since version 2
+  kBookmark,      // Number: since version 3, as the next two
+  kStrip,         // Exception []: the contents are not kept any more
+  kStripPrivate,  // Exception []: (snapshot, chunk)
   kRecordTypes
 };
 

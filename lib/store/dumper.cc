@@ -23,9 +23,14 @@ std::string Hex(const Uuid& uuid) {
 
 const char* StateName(Snapshot::State state) {
   switch (state) {
-    case Snapshot::State::kOk: return "ok";
-    case Snapshot::State::kGivenUp: return "given-up";
-    case Snapshot::State::kDeleting: return "deleting";
+    case Snapshot::State::kOk:
+      return "ok";
+    case Snapshot::State::kGivenUp:
+      return "given-up";
+    case Snapshot::State::kDeleting:
+      return "deleting";
+    case Snapshot::State::kBookmark:
+      return "bookmark";
   }
   return "?";
 }
@@ -49,11 +54,22 @@ Json Head(const SnapStoreImpl& store) {
 }
 
 Json Of(const Snapshot& snap, const SnapshotSpace& space) {
-  return {{"epoch", snap.epoch},       {"tag", snap.tag},
-          {"state", StateName(snap.state)}, {"priority", snap.priority},
-          {"usecount", snap.usecount}, {"created_ns", snap.created_ns},
-          {"size", snap.size},         {"chunks", space.chunks},
-          {"unshared", space.unshared}};
+  return {
+      {"epoch", snap.epoch},       {"tag", snap.tag},           {"state", StateName(snap.state)},
+      {"priority", snap.priority}, {"usecount", snap.usecount}, {"created_ns", snap.created_ns},
+      {"size", snap.size},         {"chunks", space.chunks},    {"unshared", space.unshared}};
+}
+
+// `item` with where its content is.
+Json Placed(Json item, uint64_t address) {
+  if (address == kNoAddress) {
+    item["unreadable"] = true;
+  } else if (address == kNotKept) {
+    item["kept"] = false;
+  } else {
+    item["address"] = address;
+  }
+  return item;
 }
 
 // Prints either form of a list of flat objects.
@@ -121,20 +137,14 @@ Status DumpStore(BlockDevice& store, BlockDevice* meta, bool json,
   print.Close();
   print.Open("exception");
   Status s = impl.tree(disk::kExceptions).Scan({}, [&](const Entry& e) {
-    Json item = {{"chunk", e.key.major}, {"epoch", e.key.minor}};
-    if (e.value[0] == kNoAddress) {
-      item["unreadable"] = true;
-    } else {
-      item["address"] = e.value[0];
-    }
-    print.Item(item);
+    print.Item(Placed({{"chunk", e.key.major}, {"epoch", e.key.minor}}, e.value[0]));
     return true;
   });
   if (!s) return s;
   print.Close();
   print.Open("private");
   s = impl.tree(disk::kPrivates).Scan({}, [&](const Entry& e) {
-    print.Item({{"epoch", e.key.major}, {"chunk", e.key.minor}, {"address", e.value[0]}});
+    print.Item(Placed({{"epoch", e.key.major}, {"chunk", e.key.minor}}, e.value[0]));
     return true;
   });
   if (!s) return s;

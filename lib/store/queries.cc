@@ -16,15 +16,15 @@ const Snapshot* SnapStoreImpl::Find(Tag tag) const {
 }
 
 const Snapshot* SnapStoreImpl::FindEpoch(Epoch epoch) const {
-  const auto it = std::lower_bound(
-      snapshots_.begin(), snapshots_.end(), epoch,
-      [](const Snapshot& snap, Epoch wanted) { return snap.epoch < wanted; });
+  const auto it =
+      std::lower_bound(snapshots_.begin(), snapshots_.end(), epoch,
+                       [](const Snapshot& snap, Epoch wanted) { return snap.epoch < wanted; });
   return it != snapshots_.end() && it->epoch == epoch ? &*it : nullptr;
 }
 
-bool SnapStoreImpl::AnyLiveIn(Epoch after, Epoch through) const {
-  const auto it = std::upper_bound(live_.begin(), live_.end(), after);
-  return it != live_.end() && *it <= through;
+bool SnapStoreImpl::AnyIn(const std::vector<Epoch>& holders, Epoch after, Epoch through) {
+  const auto it = std::upper_bound(holders.begin(), holders.end(), after);
+  return it != holders.end() && *it <= through;
 }
 
 Result<std::optional<Entry>> SnapStoreImpl::LastException(uint64_t chunk, Epoch label) {
@@ -37,8 +37,7 @@ Result<std::optional<Entry>> SnapStoreImpl::LastException(uint64_t chunk, Epoch 
 // ---- space
 
 uint64_t SnapStoreImpl::GrantableChunks() const {
-  const bool room = maps_[0]->available() > Reserve(made_limit_);
-  return room ? maps_[1]->available() : 0;
+  return MetadataIsShort() ? 0 : maps_[1]->available();
 }
 
 StoreSpace SnapStoreImpl::space() const {
@@ -85,8 +84,11 @@ Result<SnapshotSpace> SnapStoreImpl::SpaceOf(Epoch snapshot) {
   return it == space_.end() ? SnapshotSpace{} : it->second;
 }
 
-std::optional<Epoch> SnapStoreImpl::VictimForSpace(
-    const std::function<bool(Epoch)>& in_use) const {
+std::optional<Epoch> SnapStoreImpl::VictimForSpace(const std::function<bool(Epoch)>& in_use) const {
+  if (!marks_.empty() && (MetadataIsShort() || live_.empty())) {
+    const auto rank = [this](Epoch mark) { return std::pair(FindEpoch(mark)->priority, mark); };
+    return *std::ranges::min_element(marks_, {}, rank);
+  }
   if (!ComputeSpace()) return std::nullopt;
   using Rank = std::tuple<int, bool, Epoch>;  // the smallest goes first
   std::optional<Rank> victim;
@@ -161,7 +163,8 @@ Result<std::vector<Run>> SnapStoreImpl::Lookup(Epoch snapshot, uint64_t chunk, u
       at = stop;
       continue;
     }
-    const bool lost = exception->value[0] == kNoAddress;
+    // Without an address it should serve bookmarks alone: of a damaged store no content is made up.
+    const bool lost = !HasAddress(exception->value[0]);
     if (!add(at, 1, lost ? Run::Kind::kUnreadable : Run::Kind::kShared,
              lost ? 0 : exception->value[0]))
       break;
@@ -178,7 +181,7 @@ Status SnapStoreImpl::Changelist(Epoch from, Epoch to,
     const Snapshot* snap = FindEpoch(epoch);
     if (epoch == 0 && epoch == to && from != 0) continue;
     if (snap == nullptr) return Fail(ENOENT, "no such snapshot");
-    if (snap->state != Snapshot::State::kOk) return Fail(ESTALE, "the snapshot was given up");
+    if (!snap->is_base()) return Fail(ESTALE, "the snapshot was given up");
   }
   const Epoch lo = to == 0 ? from : std::min(from, to);
   const Epoch hi = to == 0 ? ~Epoch{0} : std::max(from, to);

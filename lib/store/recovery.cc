@@ -91,7 +91,7 @@ Status SnapStoreImpl::LoadTables() {
     snap.usecount = static_cast<uint32_t>(uint64_t{record.usecount});
     snap.created_ns = static_cast<int64_t>(uint64_t{record.created_ns});
     snap.size = record.size;
-    if (record.state > static_cast<uint8_t>(Snapshot::State::kDeleting) || snap.epoch == 0 ||
+    if (record.state > static_cast<uint8_t>(Snapshot::State::kBookmark) || snap.epoch == 0 ||
         snap.epoch > super_.epoch || entry.key.minor != 0) {
       bad = Fail(EBADMSG, meta_.name() + ": snapshot table: impossible entry for epoch " +
                               std::to_string(snap.epoch));
@@ -101,18 +101,21 @@ Status SnapStoreImpl::LoadTables() {
     snapshots_.push_back(snap);
     extra_[snap.epoch] = {record.privates, record.reclaimed != 0};
     if (snap.state == Snapshot::State::kOk) live_.push_back(snap.epoch);
+    if (snap.state == Snapshot::State::kBookmark) marks_.push_back(snap.epoch);
+    if (snap.state == Snapshot::State::kGivenUp && record.reclaimed == 0) dying_.insert(snap.epoch);
     return true;
   });
   return s ? bad : s;
 }
 
 Status SnapStoreImpl::ReplayJournal() {
-  journal_ = std::make_unique<Journal>(meta_, super_.uuid, super_.journal_block,
-                                       super_.journal_blocks, super_.journal_position,
-                                       super_.journal_sequence);
-  return journal_->Replay([this](uint16_t type, uint16_t flags, std::span<const std::byte> payload) {
-    return ApplyRecord(type, flags, payload);
-  });
+  journal_ =
+      std::make_unique<Journal>(meta_, super_.uuid, super_.journal_block, super_.journal_blocks,
+                                super_.journal_position, super_.journal_sequence);
+  return journal_->Replay(
+      [this](uint16_t type, uint16_t flags, std::span<const std::byte> payload) {
+        return ApplyRecord(type, flags, payload);
+      });
 }
 
 Status SnapStoreImpl::ApplyRecord(uint16_t type, uint16_t flags,
@@ -149,9 +152,13 @@ Status SnapStoreImpl::ApplyRecord(uint16_t type, uint16_t flags,
       if (!As(payload, &create)) break;
       return ApplyCreate(create);
     case disk::kFree:
-    case disk::kFreePrivate:
+    case disk::kStrip:
       if (!As(payload, &exceptions)) break;
-      return type == disk::kFree ? ApplyFree(exceptions) : ApplyFreePrivate(exceptions);
+      return ApplyFree(exceptions, type == disk::kStrip);
+    case disk::kFreePrivate:
+    case disk::kStripPrivate:
+      if (!As(payload, &exceptions)) break;
+      return ApplyFreePrivate(exceptions, type == disk::kStripPrivate);
     case disk::kBoot: {
       disk::Boot boot;
       if (!As(payload, &boot)) break;
@@ -169,9 +176,11 @@ Status SnapStoreImpl::ApplyRecord(uint16_t type, uint16_t flags,
 Status SnapStoreImpl::ApplyNumber(uint16_t type, uint64_t key, uint64_t value) {
   switch (type) {
     case disk::kDelete:
-      return ApplyGone(key, Snapshot::State::kDeleting);
+      return ApplyState(key, Snapshot::State::kDeleting);
     case disk::kGiveUp:
-      return ApplyGone(key, Snapshot::State::kGivenUp);
+      return ApplyState(key, Snapshot::State::kGivenUp);
+    case disk::kBookmark:
+      return ApplyState(key, Snapshot::State::kBookmark);
     case disk::kReclaimed:
       return ApplyReclaimed(key);
     case disk::kPriority:
@@ -192,8 +201,7 @@ Status SnapStoreImpl::ApplyNumber(uint16_t type, uint64_t key, uint64_t value) {
       return {};
     case disk::kOriginSize:
       if (key == 0 || key % 512 != 0) return BadRecord(type);
-      super_.origin_bytes = key;
-      return {};
+      return ApplyOriginSize(key);
     case disk::kRevert:
       if (key != 0 && FindEpoch(key) == nullptr) return BadRecord(type);
       super_.reverting = key;

@@ -48,41 +48,45 @@ struct Run {  // consecutive chunks of a snapshot that are in the same place
 inline constexpr uint32_t kMaxUsecount = 65535;
 
 struct Snapshot {
-  enum class State : uint8_t { kOk, kGivenUp, kDeleting };
+  // A bookmark is the epoch of a snapshot that was: it has no contents, and serves changelists.
+  enum class State : uint8_t { kOk, kGivenUp, kDeleting, kBookmark };
   Epoch epoch = 0;
   Tag tag = 0;
   State state = State::kOk;
-  int8_t priority = 0;    // -128 given up first .. 127 never
-  uint32_t usecount = 0;  // persistent part, set by users
-  int64_t created_ns = 0; // since 1970, UTC
-  uint64_t size = 0;      // bytes of the origin at its creation
+  int8_t priority = 0;     // -128 given up first .. 127 never
+  uint32_t usecount = 0;   // persistent part, set by users
+  int64_t created_ns = 0;  // since 1970, UTC
+  uint64_t size = 0;  // bytes of the origin at its creation; of a bookmark: at its smallest since
+
+  // Whether changelists can tell what changed since.
+  [[nodiscard]] bool is_base() const { return state == State::kOk || state == State::kBookmark; }
 };
 
-struct SnapshotSpace {  // in chunks of the store
+struct SnapshotSpace {    // in chunks of the store
   uint64_t chunks = 0;    // that hold contents of this snapshot
   uint64_t unshared = 0;  // of these: would be freed by its deletion
 };
 
 struct StoreSpace {
   uint64_t total_chunks = 0;
-  uint64_t free_chunks = 0;    // grants count as used
-  uint64_t metadata_bytes = 0; // in use
+  uint64_t free_chunks = 0;     // grants count as used
+  uint64_t metadata_bytes = 0;  // in use
   uint64_t metadata_free_bytes = 0;
 };
 
 struct FormatOptions {
-  uint32_t chunk_size = 16384;         // bytes, power of two, 4 KiB .. 1 MiB
-  uint64_t journal_size = 0;           // bytes; 0: chosen by store size
-  uint64_t origin_size = 0;            // bytes
-  Uuid uuid{};                         // all zero: made up
+  uint32_t chunk_size = 16384;  // bytes, power of two, 4 KiB .. 1 MiB
+  uint64_t journal_size = 0;    // bytes; 0: chosen by store size
+  uint64_t origin_size = 0;     // bytes
+  Uuid uuid{};                  // all zero: made up
 };
 
 struct OpenOptions {
-  uint64_t cache_bytes = 64 << 20;     // bound on cached metadata
+  uint64_t cache_bytes = 64 << 20;  // bound on cached metadata
   // Name of the running kernel instance.  Grants recorded under another name
   // are void, for no copy into them can still be under way.
   Uuid boot_id{};
-  bool read_only = false;              // dump, check: replay in memory only
+  bool read_only = false;  // dump, check: replay in memory only
 };
 
 class SnapStore {
@@ -109,10 +113,14 @@ class SnapStore {
   [[nodiscard]] virtual const Uuid& uuid() const = 0;
   [[nodiscard]] virtual uint32_t chunk_size() const = 0;   // bytes
   [[nodiscard]] virtual uint64_t origin_size() const = 0;  // bytes
-  [[nodiscard]] virtual Epoch epoch() const = 0;  // of the last created; monotonic
-  [[nodiscard]] virtual uint64_t live() const = 0;  // snapshots in state kOk
+  // Chunks that were written to the snapshot itself; it must be there.
+  [[nodiscard]] virtual uint64_t private_chunks(Epoch epoch) const = 0;
+  [[nodiscard]] virtual Epoch epoch() const = 0;           // of the last created; monotonic
+  // Snapshots in state kOk, and bookmarks: as long as there is one, the kernel must report first
+  // writes.
+  [[nodiscard]] virtual uint64_t live() const = 0;
   [[nodiscard]] virtual const std::vector<Snapshot>& snapshots() const = 0;  // by epoch
-  [[nodiscard]] virtual const Snapshot* Find(Tag tag) const = 0;  // not kDeleting
+  [[nodiscard]] virtual const Snapshot* Find(Tag tag) const = 0;             // not kDeleting
   [[nodiscard]] virtual const Snapshot* FindEpoch(Epoch epoch) const = 0;
   [[nodiscard]] virtual StoreSpace space() const = 0;
   [[nodiscard]] virtual Result<SnapshotSpace> SpaceOf(Epoch snapshot) = 0;
@@ -156,15 +164,22 @@ class SnapStore {
   // Staged.  State becomes kDeleting; Step frees the chunks.  The caller has
   // made sure that nothing reads the snapshot any more (DROP, DROPPED).
   [[nodiscard]] virtual Status Delete(Epoch snapshot) = 0;
+  // Staged.  A snapshot becomes a bookmark, under its tag: what it alone keeps is freed by Step as
+  // when it is deleted; which chunks changed since, and which it had of its own, stays known.  The
+  // caller has made sure that nothing reads it.  EALREADY if it is one, ESTALE if it was given up,
+  // EBUSY if the origin is being reverted to it.
+  [[nodiscard]] virtual Status Bookmark(Epoch snapshot) = 0;
   // Staged.  State becomes kGivenUp at once; its chunks are freed by Step, but
   // not before ReleaseGivenUp says that nothing reads them any more.  The
-  // entry stays until it is deleted.
+  // entry stays until it is deleted.  A bookmark likewise.
   [[nodiscard]] virtual Status GiveUp(Epoch snapshot) = 0;
   virtual void ReleaseGivenUp(Epoch snapshot) = 0;
-  // Who is to be given up when space is short: the lowest priority; of those
-  // unused before used (`in_use`, or a persistent usecount), then the oldest; never
-  // priority 127, never one that holds nothing in the store, never the one that the
-  // origin is being reverted to.  nullopt: nobody.
+  // Who is to be given up when space is short.  Where metadata is, or where there are no snapshots,
+  // a bookmark, whatever its priority: it must not cost a snapshot, nor an origin write.  (It has
+  // no chunks of the store that could be freed.)  Else the lowest priority; of those unused before
+  // used (`in_use`, or a persistent usecount), then the oldest; never priority 127, never one that
+  // holds nothing in the store, never the one that the origin is being reverted to.  nullopt:
+  // nobody.
   [[nodiscard]] virtual std::optional<Epoch> VictimForSpace(
       const std::function<bool(Epoch)>& in_use) const = 0;
   [[nodiscard]] virtual Status SetPriority(Epoch snapshot, int8_t priority) = 0;  // staged
@@ -173,8 +188,8 @@ class SnapStore {
   // Staged.  Remembers, until the boot changes, that a kernel has the origin active.
   [[nodiscard]] virtual Status SetAttached(bool attached) = 0;
   // The snapshot that the origin is being brought back to; 0: none.  Until that is over
-  // the origin holds neither its old contents nor the snapshot's: no snapshot is created (EBUSY), and
-  // this one is neither deleted (EBUSY) nor given up for space.
+  // the origin holds neither its old contents nor the snapshot's: no snapshot is created (EBUSY),
+  // and this one is neither deleted (EBUSY) nor given up for space.
   [[nodiscard]] virtual Epoch reverting() const = 0;
   // Staged.  Begins that, also instead of another snapshot that was begun with, or ends it
   // (0).  ENOENT or ESTALE for a snapshot that is not kOk.
@@ -183,7 +198,7 @@ class SnapStore {
   // snapshots need chunks past the new end that are not copied yet.  The caller has made sure
   // that nothing is written there, and that no copy of an earlier size is on its way.
   [[nodiscard]] virtual Status SetOriginSize(uint64_t bytes) = 0;
-  // The chunks that may differ between two snapshots, in order and merged, to
+  // The chunks that may differ between two snapshots or bookmarks, in order and merged, to
   // `sink` until it returns false.  `to` 0: the origin as it is now.  Costs what changed.
   [[nodiscard]] virtual Status Changelist(Epoch from, Epoch to,
                                           const std::function<bool(const ChunkRange&)>& sink) = 0;

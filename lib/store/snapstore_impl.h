@@ -27,7 +27,10 @@
 
 namespace ddsnap {
 
-inline constexpr uint64_t kNoAddress = ~uint64_t{0};  // an exception without content
+inline constexpr uint64_t kNoAddress = ~uint64_t{0};  // of an exception whose content is lost
+inline constexpr uint64_t kNotKept =
+    ~uint64_t{0} - 1;  // whose content nobody needs: see reclaim.cc
+[[nodiscard]] constexpr bool HasAddress(uint64_t address) { return address < kNotKept; }
 
 class SnapStoreImpl final : public SnapStore {
  public:
@@ -38,7 +41,7 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] uint32_t chunk_size() const override { return super_.chunk_bytes; }
   [[nodiscard]] uint64_t origin_size() const override { return super_.origin_bytes; }
   [[nodiscard]] Epoch epoch() const override { return super_.epoch; }
-  [[nodiscard]] uint64_t live() const override { return live_.size(); }
+  [[nodiscard]] uint64_t live() const override { return live_.size() + marks_.size(); }
   [[nodiscard]] const std::vector<Snapshot>& snapshots() const override { return snapshots_; }
   [[nodiscard]] const Snapshot* Find(Tag tag) const override;
   [[nodiscard]] const Snapshot* FindEpoch(Epoch epoch) const override;
@@ -51,14 +54,14 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status Return(const Range& range) override;
   [[nodiscard]] Status ReturnAllGrants() override;
   [[nodiscard]] Status RecordCopy(uint64_t chunk, uint64_t count, uint64_t address) override;
-  [[nodiscard]] Status RecordUnreadable(uint64_t chunk, uint64_t count,
-                                        uint64_t address) override;
+  [[nodiscard]] Status RecordUnreadable(uint64_t chunk, uint64_t count, uint64_t address) override;
   [[nodiscard]] Status RecordPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
                                      uint64_t address) override;
   [[nodiscard]] Result<std::vector<Run>> Lookup(Epoch snapshot, uint64_t chunk, uint64_t count,
                                                 size_t max_runs) override;
   [[nodiscard]] Result<Epoch> Create(Tag tag, int64_t now_ns) override;
   [[nodiscard]] Status Delete(Epoch snapshot) override;
+  [[nodiscard]] Status Bookmark(Epoch snapshot) override;
   [[nodiscard]] Status GiveUp(Epoch snapshot) override;
   void ReleaseGivenUp(Epoch snapshot) override { released_.insert(snapshot); }
   [[nodiscard]] std::optional<Epoch> VictimForSpace(
@@ -94,7 +97,12 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] const std::vector<Epoch>& live_epochs() const { return live_; }
   [[nodiscard]] const std::optional<Error>& superblock_damage() const { return other_super_; }
   [[nodiscard]] bool reclaimed(Epoch epoch) const { return extra_.at(epoch).reclaimed; }
-  [[nodiscard]] uint64_t privates_of(Epoch epoch) const { return extra_.at(epoch).privates; }
+  [[nodiscard]] uint64_t private_chunks(Epoch epoch) const override {
+    return extra_.at(epoch).privates;
+  }
+  [[nodiscard]] bool HasChunk(Epoch epoch, uint64_t chunk) const {
+    return chunk < Chunks(FindEpoch(epoch)->size);
+  }
 
  private:
   struct Extra {  // what the snapshot's record holds beyond Snapshot
@@ -130,7 +138,9 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status CheckWritable() const;
   [[nodiscard]] Status Poison(Status s);
   [[nodiscard]] Status CheckCopy(Epoch snapshot, uint64_t chunk, uint64_t count, uint64_t address);
-  [[nodiscard]] Epoch NewestWith(uint64_t chunk, Epoch before) const;
+  [[nodiscard]] Epoch NewestWith(const std::vector<Epoch>& holders, uint64_t chunk,
+                                 Epoch before) const;
+  [[nodiscard]] Status RaiseVersion();
   [[nodiscard]] Result<bool> NeedsCopy(uint64_t chunk);
   [[nodiscard]] Result<bool> NeedsPrivate(Epoch snapshot, uint64_t chunk);
   [[nodiscard]] Status RecordOrigin(disk::RecordType type, uint64_t chunk, uint64_t count,
@@ -138,18 +148,15 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status ApplyGrant(uint64_t address, uint64_t count, bool kept);
   [[nodiscard]] Status ApplyReturn(uint64_t address, uint64_t count);
   [[nodiscard]] Status ApplyReturnAll();
-  [[nodiscard]] Status ApplyCopy(uint64_t chunk, uint64_t count, uint64_t address,
-                                 bool unreadable);
+  [[nodiscard]] Status ApplyCopy(uint64_t chunk, uint64_t count, uint64_t address, bool unreadable);
   [[nodiscard]] Status CopyOne(uint64_t chunk, uint64_t address, bool unreadable);
   [[nodiscard]] Status ApplyPrivate(Epoch snapshot, uint64_t chunk, uint64_t count,
                                     uint64_t address);
   [[nodiscard]] Status ApplyCreate(const disk::Create& create);
-  [[nodiscard]] Status ApplyGone(Epoch snapshot, Snapshot::State state);
+  [[nodiscard]] Status ApplyState(Epoch snapshot, Snapshot::State state);
+  [[nodiscard]] Status ApplyOriginSize(uint64_t bytes);
   [[nodiscard]] Status Unlive(Epoch snapshot);
   [[nodiscard]] Status AddSharing(Epoch lo, Epoch hi, uint64_t count);
-  [[nodiscard]] Status ApplyFree(std::span<const disk::Exception> items);
-  [[nodiscard]] Status ApplyFreePrivate(std::span<const disk::Exception> items);
-  [[nodiscard]] Status ApplyReclaimed(Epoch snapshot);
   [[nodiscard]] Status PutSnapshot(Epoch snapshot);
   [[nodiscard]] Status FreeChunks(uint64_t address, uint64_t count, bool pin);
   [[nodiscard]] Snapshot* Mutable(Epoch epoch);
@@ -167,10 +174,20 @@ class SnapStoreImpl final : public SnapStore {
   [[nodiscard]] Status StartCheckpoint();
   [[nodiscard]] Status AdvanceCheckpoint(size_t slice);
   [[nodiscard]] Status FinishCheckpoint();
+
+  // reclaim.cc
+  enum class Fate { kKeep, kStrip, kFree };
   [[nodiscard]] Status ReclaimSlice();
   [[nodiscard]] Status ReclaimExceptions(Reclaim& job);
   [[nodiscard]] Status ReclaimPrivates(Reclaim& job);
   [[nodiscard]] std::optional<Epoch> NextReclaim() const;
+  [[nodiscard]] Epoch ReclaimEnd(Epoch snapshot) const;
+  [[nodiscard]] Result<Fate> FateOf(uint64_t chunk, Epoch label);
+  [[nodiscard]] bool AnyReadIn(Epoch after, Epoch through) const;
+  // `keep`: entries stay, without an address.
+  [[nodiscard]] Status ApplyFree(std::span<const disk::Exception> items, bool keep);
+  [[nodiscard]] Status ApplyFreePrivate(std::span<const disk::Exception> items, bool keep);
+  [[nodiscard]] Status ApplyReclaimed(Epoch snapshot);
 
   // resize.cc
   [[nodiscard]] Status CheckSizes(uint64_t store_bytes, uint64_t meta_bytes) const;
@@ -189,19 +206,22 @@ class SnapStoreImpl final : public SnapStore {
   // The trees' reserve: what two generations of blocks may take, so that no
   // change of metadata fails for lack of space while chunks are still handed out.
   [[nodiscard]] static uint64_t Reserve(uint64_t made_limit) { return 2 * made_limit + 64; }
+  [[nodiscard]] bool MetadataIsShort() const {
+    return maps_[0]->available() <= Reserve(made_limit_);
+  }
   [[nodiscard]] uint64_t GrantableChunks() const;
   [[nodiscard]] uint64_t Chunks(uint64_t bytes) const {
     return bytes / super_.chunk_bytes + (bytes % super_.chunk_bytes != 0);
   }
-  [[nodiscard]] bool AnyLiveIn(Epoch after, Epoch through) const;
+  [[nodiscard]] static bool AnyIn(const std::vector<Epoch>& holders, Epoch after, Epoch through);
   // The chunk's last exception with a label <= `label`.
   [[nodiscard]] Result<std::optional<Entry>> LastException(uint64_t chunk, Epoch label);
 
   BlockDevice& store_;
   BlockDevice& meta_;  // the same object as store_ without a metadata device
   const OpenOptions options_;
-  Superblock super_;     // as it is now; roots and maps only as of the last durable one
-  unsigned copy_ = 0;    // which copy is durable
+  Superblock super_;   // as it is now; roots and maps only as of the last durable one
+  unsigned copy_ = 0;  // which copy is durable
   std::optional<Error> other_super_;
   std::array<bool, 2> old_copy_{};  // that copy on the disk says an earlier version
   std::unique_ptr<BlockCache> cache_;
@@ -211,8 +231,10 @@ class SnapStoreImpl final : public SnapStore {
   std::unique_ptr<Journal> journal_;
   std::vector<Snapshot> snapshots_;  // by epoch
   std::map<Epoch, Extra> extra_;
-  std::vector<Epoch> live_;
-  RangeSet grants_;  // addresses
+  std::vector<Epoch> live_;   // snapshots in state kOk, ascending
+  std::vector<Epoch> marks_;  // bookmarks
+  std::set<Epoch> dying_;     // given up, and not reclaimed
+  RangeSet grants_;           // addresses
   std::set<Epoch> released_;
   std::optional<Reclaim> reclaim_;
   std::optional<Error> failed_;

@@ -28,7 +28,8 @@ Simulation::Options OptionsFor(uint64_t seed) {
     options.meta_bytes = 3 << 20;
     options.store_bytes = options.origin_chunks * options.chunk_size * (1 + random() % 3);
   } else {
-    options.store_bytes = (3 << 20) + options.origin_chunks * options.chunk_size * (1 + random() % 3);
+    options.store_bytes =
+        (3 << 20) + options.origin_chunks * options.chunk_size * (1 + random() % 3);
   }
   options.max_snapshots = 2 + random() % 20;
   return options;
@@ -52,6 +53,8 @@ bool RunSeed(uint64_t seed, uint64_t steps) {
       if (!good && sim.why().empty() && sim.power().off()) good = sim.RecoverFromPowerCut();
     }
   }
+  sim.power().CutAt(~uint64_t{0});
+  good = good && sim.End();
   if (!good) {
     std::printf("seed %llu: FAILED: %s\n", static_cast<unsigned long long>(seed),
                 sim.why().c_str());

@@ -46,7 +46,9 @@ bool Simulation::Start() {
   format.origin_size = origin_chunks_ * options_.chunk_size;
   for (size_t i = 0; i < format.uuid.size(); ++i) format.uuid[i] = static_cast<uint8_t>(i + 1);
   if (!Check(SnapStore::Format(store_device_, meta_.get(), format), "format")) return false;
-  return OpenStore();
+  if (!OpenStore()) return false;
+  fixed_chunks_ = store_->space().total_chunks - store_->space().free_chunks;
+  return true;
 }
 
 bool Simulation::OpenStore() {
@@ -110,8 +112,7 @@ bool Simulation::NeedGrant() {
       if (!more) return Check(std::unexpected(more.error()), "step");
       continue;
     }
-    if (ranges.error().code != ENOSPC)
-      return Check(std::unexpected(ranges.error()), "grant");
+    if (ranges.error().code != ENOSPC) return Check(std::unexpected(ranges.error()), "grant");
     if (!MakeSpace()) return false;
   }
   return Bad("grant: no progress");
@@ -125,7 +126,7 @@ bool Simulation::MakeSpace() {
   }
   if (!victim) return Bad("the store is full and nobody can be given up");
   if (!Check(store_->GiveUp(*victim), "give up")) return false;
-  staged_[*victim].ok = false;
+  staged_[*victim].ok = staged_[*victim].mark = false;
   store_->ReleaseGivenUp(*victim);
   return CommitAll();
 }
@@ -230,9 +231,9 @@ bool Simulation::CreateSnapshot() {
   while (store_->Find(tag) != nullptr) ++tag;
   auto epoch = store_->Create(tag, 1);
   if (!epoch) return Check(std::unexpected(epoch.error()), "create");
-  staged_[*epoch] = {tag, true, 0,
-                     Contents(origin_now_.begin(),
-                              origin_now_.begin() + static_cast<int64_t>(origin_chunks_))};
+  staged_[*epoch] = {
+      tag, true, false, 0,
+      Contents(origin_now_.begin(), origin_now_.begin() + static_cast<int64_t>(origin_chunks_))};
   if (!CommitAll()) return false;
   std::fill(copied_.begin(), copied_.end(), false);
   return true;
@@ -263,7 +264,7 @@ bool Simulation::GiveUpSnapshot() {
 bool Simulation::ChangePriority() {
   const auto snapshot = PickSnapshot();
   if (!snapshot) return true;
-  const auto priority = static_cast<int8_t>(Random(200)) ;
+  const auto priority = static_cast<int8_t>(Random(200));
   const int8_t bounded = priority == 127 ? 126 : priority;
   if (!Check(store_->SetPriority(*snapshot, bounded), "priority")) return false;
   staged_[*snapshot].priority = bounded;
@@ -356,6 +357,8 @@ bool Simulation::ShrinkOrigin() {
   if (staged_reverting_ != 0 && staged_[staged_reverting_].contents.size() > chunks)
     return (!s && s.error().code == EBUSY) || power_.off() || Bad("a revert's goal is cut off");
   if (!Check(s, "shrink the origin")) return false;
+  for (auto& [epoch, snap] : staged_)
+    if (snap.mark && snap.contents.size() > chunks) snap.contents.resize(chunks);
   if (!CommitAll()) return false;
   for (uint64_t chunk = chunks; chunk < origin_chunks_; ++chunk) {
     if (!WriteChunk(origin_, chunk, next_value_)) return false;
@@ -381,7 +384,8 @@ bool Simulation::StepOnce() {
   if (dice < 800) return CommitAll();
   if (dice < 920) return Background();
   if (dice < 955) return CreateSnapshot();
-  if (dice < 980) return DeleteSnapshot();
+  if (dice < 972) return DeleteSnapshot();
+  if (dice < 982) return BookmarkSnapshot();
   if (dice < 985) return GiveUpSnapshot();
   if (dice < 989) return ChangePriority();
   if (dice < 995) return ToggleRevert();
@@ -535,11 +539,14 @@ bool Simulation::Matches(const Model& model, Epoch reverting, std::string* why) 
     ++found;
     const ModelSnapshot& want = it->second;
     const bool ok = snap.state == Snapshot::State::kOk;
-    if (snap.tag != want.tag || ok != want.ok || snap.priority != want.priority) {
+    const bool mark = snap.state == Snapshot::State::kBookmark;
+    if (snap.tag != want.tag || ok != want.ok || mark != want.mark ||
+        snap.priority != want.priority) {
       *why = "wrong record of epoch " + std::to_string(snap.epoch);
       return false;
     }
     Contents contents;
+    if (mark && !TellsChanges(snap.epoch, want, model, why)) return false;
     if (!ok) continue;
     if (!ContentsOf(snap.epoch, &contents)) {
       *why = why_;

@@ -51,6 +51,8 @@ class Simulation {
   bool RestartServer();
   // Compares every snapshot with the model.
   bool Verify();
+  // Turns all snapshots into bookmarks, and goes on; in the end deletes them: nothing may be left.
+  bool End();
 
   [[nodiscard]] PowerSwitch& power() { return power_; }
   [[nodiscard]] const std::string& why() const { return why_; }
@@ -63,6 +65,7 @@ class Simulation {
   struct ModelSnapshot {
     Tag tag = 0;
     bool ok = true;
+    bool mark = false;  // a bookmark: what it held when it became one, as far as the origin reaches
     int8_t priority = 0;
     Contents contents;
     bool operator==(const ModelSnapshot&) const = default;
@@ -84,6 +87,8 @@ class Simulation {
   bool CreateSnapshot();
   bool DeleteSnapshot();
   bool GiveUpSnapshot();
+  bool BookmarkSnapshot();
+  bool Drain();
   bool ChangePriority();
   bool CommitAll();
   bool Background();
@@ -103,6 +108,7 @@ class Simulation {
   bool ContentsOf(Epoch snapshot, Contents* out);
   bool AdoptTorn();
   bool CheckSound();
+  bool TellsChanges(Epoch mark, const ModelSnapshot& was, const Model& model, std::string* why);
   bool Matches(const Model& model, Epoch reverting, std::string* why);
   uint64_t Random(uint64_t below) { return random_() % below; }
 
@@ -124,11 +130,12 @@ class Simulation {
   std::deque<uint64_t> granted_;
   std::vector<Report> reports_;
   bool flush_needed_ = false;
-  uint64_t kernel_live_ = 0;  // as it was told: after a commit
+  uint64_t fixed_chunks_ = 0;  // that the empty store uses
+  uint64_t kernel_live_ = 0;   // as it was told: after a commit
 
   // the model
-  Contents origin_now_;      // released; of the largest origin
-  uint64_t origin_chunks_;   // of the present one
+  Contents origin_now_;     // released; of the largest origin
+  uint64_t origin_chunks_;  // of the present one
   Model staged_;
   Model committed_;
   Epoch staged_reverting_ = 0;

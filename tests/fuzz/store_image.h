@@ -30,7 +30,7 @@ inline void Must(bool good) {
   if (!good) std::abort();
 }
 
-// Three snapshots, exceptions and private chunks of each, a deletion half done,
+// Three snapshots, exceptions and private chunks of each, a deletion and a bookmark half done,
 // a checkpoint, and a few batches in the journal behind it.
 inline std::vector<std::byte> MakeImage() {
   MemDevice device(kImageSize);
@@ -56,8 +56,13 @@ inline std::vector<std::byte> MakeImage() {
     Must((*store)->RecordUnreadable(100 + tag, 1, address++).has_value());
     if (tag == 1) Must((*store)->Checkpoint().has_value());
   }
+  Must((*store)->Bookmark(2).has_value());
   Must((*store)->Delete(1).has_value());
   Must((*store)->Commit(true).has_value());
+  for (int turn = 0; turn < 3; ++turn) {
+    Must((*store)->Step().has_value());
+    Must((*store)->Commit(true).has_value());
+  }
   Must((*store)->SetPriority(2, 5).has_value());
   Must((*store)->AddUsecount(3, 1).has_value());
   Must((*store)->Commit(true).has_value());
@@ -97,7 +102,8 @@ class DamagedImage : public BlockDevice {
   // To be changed by the caller.
   [[nodiscard]] std::byte* Change(uint64_t block) {
     auto& bytes = changed_[block];
-    if (bytes.empty()) bytes.assign(Image().data() + block * kBlock, Image().data() + (block + 1) * kBlock);
+    if (bytes.empty())
+      bytes.assign(Image().data() + block * kBlock, Image().data() + (block + 1) * kBlock);
     return bytes.data();
   }
   // Makes the checksum of a superblock, node, map page or slot table right.
@@ -156,6 +162,7 @@ inline void Use(SnapStore& store) {
   }
   (void)store.Commit(true);
   if (!store.snapshots().empty()) (void)store.Delete(store.snapshots().front().epoch);
+  if (!store.snapshots().empty()) (void)store.Bookmark(store.snapshots().back().epoch);
   (void)store.Commit(true);
   for (int i = 0; i < 100; ++i) {
     auto more = store.Step();

@@ -12,6 +12,7 @@ namespace ddsnap::test {
 using State = Snapshot::State;
 
 constexpr uint64_t kNoAddress = UINT64_MAX;
+constexpr uint64_t kNotKept = UINT64_MAX - 1;
 
 MemoryStore::MemoryStore(uint64_t origin_chunks, uint64_t store_chunks)
     : origin_chunks_(origin_chunks), total_(store_chunks) {
@@ -26,8 +27,13 @@ uint64_t MemoryStore::TEST_exception(uint64_t chunk, Epoch label) const {
 }
 
 uint64_t MemoryStore::live() const {
+  return static_cast<uint64_t>(
+      std::count_if(snapshots_.begin(), snapshots_.end(), [](auto& s) { return s.is_base(); }));
+}
+
+uint64_t MemoryStore::marks() const {
   return static_cast<uint64_t>(std::count_if(snapshots_.begin(), snapshots_.end(),
-                                             [](auto& s) { return s.state == State::kOk; }));
+                                             [](auto& s) { return s.state == State::kBookmark; }));
 }
 
 const Snapshot* MemoryStore::Find(Tag tag) const {
@@ -107,14 +113,16 @@ Status MemoryStore::RecordCopy(uint64_t chunk, uint64_t count, uint64_t address)
   if (failed_) return std::unexpected(*failed_);
   for (uint64_t i = 0; i < count; ++i) {
     auto& labels = exceptions_[chunk + i];
-    if (labels.contains(epoch_) && labels[epoch_] == address + i) continue;
+    if (labels.contains(epoch_) && !granted_.contains(address + i)) continue;
     if (granted_.erase(address + i) == 0) return Fail(EINVAL, "address is not granted");
     dirty_ = true;
-    if (labels.contains(epoch_) || live() == 0) {
-      free_.insert(address + i);
-    } else {
+    const Epoch last = labels.empty() ? 0 : labels.rbegin()->first;
+    if (Any(State::kOk, last, epoch_)) {
       labels[epoch_] = address + i;
+      continue;
     }
+    free_.insert(address + i);
+    if (Any(State::kBookmark, last, epoch_)) labels[epoch_] = kNotKept;
   }
   return {};
 }
@@ -172,6 +180,19 @@ Status MemoryStore::Delete(Epoch snapshot) {
   return Stage();
 }
 
+Status MemoryStore::Bookmark(Epoch snapshot) {
+  if (At(snapshot)->state != State::kOk) return FailErrno(EALREADY, "snapshot");
+  At(snapshot)->state = State::kBookmark;
+  return Stage();
+}
+
+// Whether a snapshot in that state has an epoch above `after`, up to `through`.
+bool MemoryStore::Any(State state, Epoch after, Epoch through) const {
+  return std::any_of(snapshots_.begin(), snapshots_.end(), [&](const Snapshot& s) {
+    return s.state == state && s.epoch > after && s.epoch <= through;
+  });
+}
+
 Status MemoryStore::GiveUp(Epoch snapshot) {
   At(snapshot)->state = State::kGivenUp;
   return Stage();
@@ -183,6 +204,7 @@ std::optional<Epoch> MemoryStore::VictimForSpace(const std::function<bool(Epoch)
     return std::tuple(s.priority, s.usecount != 0 || in_use(s.epoch), s.epoch);
   };
   for (const Snapshot& s : snapshots_) {
+    if (s.state == State::kBookmark && live() == marks()) return s.epoch;
     if (s.state != State::kOk || s.priority == 127 || !Holds(s) || s.epoch == reverting_) continue;
     if (victim == nullptr || rank(s) < rank(*victim)) victim = &s;
   }
@@ -249,6 +271,7 @@ Result<bool> MemoryStore::Step() {
   free_.merge(pinned_);
   const auto doomed = [this](const Snapshot& s) {
     return s.state == State::kDeleting ||
+           (s.state == State::kBookmark && !freed_.contains(s.epoch)) ||
            (s.state == State::kGivenUp && released_.contains(s.epoch) && !freed_.contains(s.epoch));
   };
   const auto it = std::find_if(snapshots_.begin(), snapshots_.end(), doomed);
@@ -263,15 +286,17 @@ Result<bool> MemoryStore::Step() {
   });
   for (auto& [chunk, labels] : exceptions_) {
     Epoch before = 0;
-    std::erase_if(labels, [&, this](const auto& exception) {
-      const Epoch low = std::exchange(before, exception.first);
-      for (const Snapshot& s : snapshots_) {
+    for (auto at = labels.begin(); at != labels.end();) {
+      const Epoch low = std::exchange(before, at->first);
+      const bool read = std::any_of(snapshots_.begin(), snapshots_.end(), [&](const Snapshot& s) {
         const bool reads = s.state == State::kOk || !freed_.contains(s.epoch);
-        if (reads && s.epoch > low && s.epoch <= exception.first) return false;
-      }
-      free_.insert(exception.second);
-      return true;
-    });
+        return reads && s.epoch > low && s.epoch <= at->first;
+      });
+      const bool marked = Any(State::kBookmark, low, at->first);
+      if (!read && at->second < kNotKept) free_.insert(at->second);
+      if (!read && marked) at->second = kNotKept;
+      at = read || marked ? std::next(at) : labels.erase(at);
+    }
   }
   return std::any_of(snapshots_.begin(), snapshots_.end(), doomed);
 }

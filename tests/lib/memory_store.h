@@ -33,6 +33,10 @@ class MemoryStore : public SnapStore {
   const Uuid& uuid() const override { return uuid_; }
   uint32_t chunk_size() const override { return 4096; }
   uint64_t origin_size() const override { return origin_chunks_ * 4096; }
+  uint64_t private_chunks(Epoch snapshot) const override {
+    const auto begin = private_.lower_bound({snapshot, 0});
+    return static_cast<uint64_t>(std::distance(begin, private_.lower_bound({snapshot + 1, 0})));
+  }
   Epoch epoch() const override { return epoch_; }
   uint64_t live() const override;
   const std::vector<Snapshot>& snapshots() const override { return snapshots_; }
@@ -52,6 +56,7 @@ class MemoryStore : public SnapStore {
                                   size_t max_runs) override;
   Result<Epoch> Create(Tag tag, int64_t now_ns) override;
   Status Delete(Epoch snapshot) override;
+  Status Bookmark(Epoch snapshot) override;
   Status GiveUp(Epoch snapshot) override;
   void ReleaseGivenUp(Epoch snapshot) override { released_.insert(snapshot); }
   std::optional<Epoch> VictimForSpace(const std::function<bool(Epoch)>& in_use) const override;
@@ -76,6 +81,8 @@ class MemoryStore : public SnapStore {
  private:
   [[nodiscard]] Snapshot* At(Epoch epoch);
   [[nodiscard]] Status Stage();  // marks dirty, or returns why nothing can be staged
+  [[nodiscard]] bool Any(Snapshot::State state, Epoch after, Epoch through) const;
+  [[nodiscard]] uint64_t marks() const;
   [[nodiscard]] bool Holds(const Snapshot& snapshot) const;
 
   const Uuid uuid_ = {0xdd, 1};
