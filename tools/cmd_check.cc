@@ -19,9 +19,12 @@ struct Options {
 
 const char* Name(Damage::Severity severity) {
   switch (severity) {
-    case Damage::Severity::kMinor: return "minor";
-    case Damage::Severity::kMajor: return "major";
-    case Damage::Severity::kFatal: return "fatal";
+    case Damage::Severity::kMinor:
+      return "minor";
+    case Damage::Severity::kMajor:
+      return "major";
+    case Damage::Severity::kFatal:
+      return "fatal";
   }
   return "";
 }
@@ -41,9 +44,12 @@ void PrintForPeople(const Options& options, const CheckReport& report) {
   if (report.more != 0) {
     std::printf("and %llu more\n", static_cast<unsigned long long>(report.more));
   }
-  std::printf("%s: %s: %llu snapshots, %llu exceptions, %llu private chunks, %llu tree blocks\n",
-              options.paths.store.c_str(), report.sound() ? "sound" : "DAMAGED",
-              static_cast<unsigned long long>(report.snapshots),
+  std::printf("%s: %s: %llu snapshots, ", options.paths.store.c_str(),
+              report.sound() ? "sound" : "DAMAGED",
+              static_cast<unsigned long long>(report.snapshots));
+  if (report.bookmarks != 0)
+    std::printf("%llu bookmarks, ", static_cast<unsigned long long>(report.bookmarks));
+  std::printf("%llu exceptions, %llu private chunks, %llu tree blocks\n",
               static_cast<unsigned long long>(report.exceptions),
               static_cast<unsigned long long>(report.privates),
               static_cast<unsigned long long>(report.tree_blocks));
@@ -61,6 +67,7 @@ void PrintForPrograms(const CheckReport& report) {
              {"damages", damages},
              {"more", report.more},
              {"snapshots", report.snapshots},
+             {"bookmarks", report.bookmarks},
              {"exceptions", report.exceptions},
              {"privates", report.privates},
              {"tree_blocks", report.tree_blocks}});

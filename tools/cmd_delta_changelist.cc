@@ -30,7 +30,7 @@ Result<int> Run(const Options& options) {
   if (!client) return Pass(client);
   auto volume = ServerVolume::Ask(*client);
   if (!volume) return Pass(volume);
-  auto base = volume->WithTag(options.from);
+  auto base = volume->BaseWithTag(options.from);
   if (!base) return Pass(base);
   Result<repl::SnapshotId> target = volume->Origin();
   if (to != repl::kOriginTag) target = volume->WithTag(to);
@@ -57,7 +57,7 @@ Action Declare(Arguments& args) {
   auto options = std::make_shared<Options>();
   args.Add("SOCK", &options->socket, "the server's socket").Required();
   args.Add("FILE", &options->file, "file to write, or - for standard output").Required();
-  AddTag(args, "FROM", &options->from, "snapshot that the other side has").Required();
+  AddTag(args, "FROM", &options->from, "snapshot or bookmark that the other side has").Required();
   args.Add("TO", &options->to, "snapshot that it shall have; -1: the origin as it is now")
       .Required();
   AddJson(args, &options->print_json);

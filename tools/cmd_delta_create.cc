@@ -80,7 +80,7 @@ Result<int> Run(Options options) {
   create.progress = [&line](const char* what, uint64_t done, uint64_t total) {
     line.Show(what, done, total);
   };
-  auto summary = repl::CreateDelta(**source, **from, **to, **sink, create);
+  auto summary = repl::CreateDelta(**source, from->get(), **to, **sink, create);
   if (summary) {
     if (Status s = (*sink)->Commit(); !s) summary = Pass(s);
   }

@@ -40,7 +40,7 @@ Result<int> PrintStatus(repl::FileReceiveLog& log, const Options& options) {
     out["target"] = Number(known.what.target);
     out["position"] = known.position;
     out["size"] = known.what.target.size;
-    if (known.before) out["before"] = *known.before;
+    if (known.before) out["before"] = known.before->tag;
     if (!known.complete) out["token"] = FormatToken(TokenOf(known));
   }
   if (options.receiver.json) {

@@ -141,7 +141,11 @@ Status ShowDelta(repl::ByteSource& source, const Options& options) {
   auto delta = repl::DeltaReader::Open(source);
   if (!delta) return Pass(delta);
   json out = HeadJson("delta", delta->head().common);
+  out["base_sums"] = delta->head().base_sums;
   if (!options.print_json) PrintHead("delta", delta->head().common);
+  if (!options.print_json && !delta->head().base_sums) {
+    std::printf("%-12s none: its base was a bookmark\n", "base sums");
+  }
   std::array<KindTotals, 4> totals;
   repl::Extent extent;
   repl::Record record;

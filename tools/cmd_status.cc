@@ -46,7 +46,7 @@ Result<int> PrintSize(const Options& options) {
   return 0;
 }
 
-// The state is the exit code: 0 usable, 1 absent, 2 given up.
+// The state is the exit code: 0 usable, 1 absent, 2 given up, 3 a bookmark.
 Result<int> ExitWithState(const Options& options) {
   auto answer = AskServer(options.socket, Request(options, "state"));
   if (!answer) return Pass(answer);
@@ -62,7 +62,8 @@ Result<int> PrintLast(const Options& options) {
   if (!answer) return Pass(answer);
   json newest;
   for (const auto& snapshot : answer->value("snapshots", json::array())) {
-    if (snapshot.value("state", "") != "deleting") newest = snapshot;
+    const std::string state = snapshot.value("state", "");
+    if (state != "deleting" && state != "bookmark") newest = snapshot;
   }
   if (newest.is_null()) return Fail(ENOENT, options.socket + ": there is no snapshot");
   auto tag = Field<Tag>(newest, "tag");
@@ -121,8 +122,9 @@ Action Declare(Arguments& args) {
   AddTag(args, "TAG", &options->tag, "one snapshot");
   args.AddFlag("-v,--verbose", &options->verbose, "more columns");
   Argument size = args.AddFlag("--size", &options->size, "print sectors of the origin or snapshot");
-  Argument state = args.AddFlag("--state", &options->state,
-                             "exit with 0 usable, 1 absent, 2 given up; print nothing");
+  Argument state =
+      args.AddFlag("--state", &options->state,
+                   "exit with 0 usable, 1 absent, 2 given up, 3 a bookmark; print nothing");
   Argument last = args.AddFlag("--last", &options->last, "print the tag of the newest snapshot");
   size.Excludes(state).Excludes(last);
   state.Excludes(last);

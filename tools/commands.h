@@ -8,6 +8,7 @@
 namespace ddsnap {
 
 extern const Command kAgent;
+extern const Command kBookmarkVerb;
 extern const Command kCheck;
 extern const Command kCreate;
 extern const Command kDelete;

@@ -58,6 +58,21 @@ void AwaitNextSecond(const repl::SnapshotId& newest) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
+// Not another one, to which the tag was given later.
+std::optional<repl::SnapshotId> FindLocal(const ServerVolume& volume, const repl::LocalSnapshot& local) {
+  auto snapshot = volume.WithTag(local.tag);
+  if (!snapshot || (local.epoch != 0 && snapshot->epoch != local.epoch)) return std::nullopt;
+  return *snapshot;
+}
+
+Result<std::optional<repl::LocalSnapshot>> Create(ControlClient& client, Tag tag) {
+  auto made = client.Call({{"verb", "create"}, {"tag", tag}});
+  if (!made) return Pass(made);
+  auto epoch = Field<Epoch>(*made, "epoch");
+  if (!epoch) return Pass(epoch);
+  return repl::LocalSnapshot(tag, *epoch);
+}
+
 }  // namespace
 
 void AddReceiverOptions(Arguments& args, ReceiverOptions* options) {
@@ -111,36 +126,42 @@ Result<repl::ReceiveSummary> DeltaReceiver::Receive(repl::ByteSource& stream, Pr
   if (!options_.server.empty() && !options_.no_snapshot) {
     receive.before = [this](const repl::DeltaHead& head) { return SnapshotBefore(head); };
     receive.completed = [this](const repl::DeltaHead& head) { return SnapshotAfter(head); };
+    if (IsOriginOf(options_.server, options_.device)) {
+      receive.same_as = [this](const repl::LocalSnapshot& snapshot, uint64_t from) {
+        return SameAs(snapshot, from);
+      };
+    }
   }
   return ReceiveDelta(stream, *device_, log_, receive);
 }
 
 // The snapshot of what the state says that the origin is, if it is that still: of what came last
 // or, where a stream that was cut off begins again, of what was there before it.
-Result<std::optional<Tag>> DeltaReceiver::SnapshotOfState(ControlClient& client,
-                                                          const ServerVolume& volume, bool full) {
+Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotOfState(
+    ControlClient& client, const ServerVolume& volume, bool full) {
   auto state = log_.Load();
   if (!state) return Pass(state);
   if (!*state) return std::nullopt;
-  const auto tag = (*state)->complete ? (*state)->after : (*state)->before;
-  if (!tag) return std::nullopt;
-  auto snapshot = volume.WithTag(*tag);
+  const auto local = (*state)->complete ? (*state)->after : (*state)->before;
+  if (!local) return std::nullopt;
+  auto snapshot = FindLocal(volume, *local);
   auto holds = snapshot ? OriginHolds(client, options_.server, volume, *snapshot, *device_)
                         : Result<bool>(false);
+  if (full && (!holds || !*holds)) return std::nullopt;
   if (!holds) return Pass(holds);
-  if (*holds) return *tag;
-  if (full) return std::nullopt;
+  if (*holds) return repl::LocalSnapshot(snapshot->tag, snapshot->epoch);
   // Where the stream has no extent, nothing else would notice.
   return Fail(ESTALE, options_.device +
-                          (snapshot ? ": has changed since snapshot " + std::to_string(*tag) +
+                          (snapshot ? ": has changed since snapshot " + std::to_string(local->tag) +
                                           " of it: revert it to that"
-                                    : ": snapshot " + std::to_string(*tag) +
+                                    : ": snapshot " + std::to_string(local->tag) +
                                           " of it is gone, which said what it holds: --forget, "
                                           "and send everything"));
 }
 
 // A snapshot of what the origin holds: that of what came last, the newest, or a new one.
-Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& head) {
+Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotBefore(
+    const repl::DeltaHead& head) {
   auto client = ControlClient::Connect(options_.server);
   if (!client) return Pass(client);
   auto volume = ServerVolume::Ask(*client);
@@ -150,17 +171,16 @@ Result<std::optional<Tag>> DeltaReceiver::SnapshotBefore(const repl::DeltaHead& 
   if (!known || *known) return known;
   if (full) return std::nullopt;  // there is no old state to go back to
   if (!volume->snapshots.empty()) {
-    const Tag newest = volume->snapshots.back().tag;
-    auto still = OriginIsStill(*client, newest);
+    const repl::SnapshotId& newest = volume->snapshots.back();
+    auto still = OriginIsStill(*client, newest.tag);
     if (!still) return Pass(still);
-    if (*still) return newest;
+    if (*still && !volume->WasWritten(newest)) return repl::LocalSnapshot(newest.tag, newest.epoch);
   }
-  auto made = client->Call({{"verb", "create"}, {"tag", volume->free_tag}});
-  if (!made) return Pass(made);
-  return volume->free_tag;
+  return Create(*client, volume->free_tag);
 }
 
-Result<std::optional<Tag>> DeltaReceiver::SnapshotAfter(const repl::DeltaHead& head) {
+Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotAfter(
+    const repl::DeltaHead& head) {
   auto client = ControlClient::Connect(options_.server);
   if (!client) return Pass(client);
   auto volume = ServerVolume::Ask(*client);
@@ -168,21 +188,30 @@ Result<std::optional<Tag>> DeltaReceiver::SnapshotAfter(const repl::DeltaHead& h
   auto state = log_.Load();
   if (!state) return Pass(state);
   if (!*state) return Fail(ENOENT, log_.path() + ": is gone");
-  const auto exists = [&volume](Tag tag) { return volume->WithTag(tag).has_value(); };
+  const auto exists = [&volume](Tag tag) { return volume->BaseWithTag(tag).has_value(); };
   // After a crash the one that was to be made may be there.
-  if (const auto after = (*state)->after; after && exists(*after)) {
-    auto still = OriginIsStill(*client, *after);
+  if (const auto after = (*state)->after) {
+    auto there = volume->WithTag(after->tag);
+    auto still = there ? OriginIsStill(*client, after->tag) : Result<bool>(false);
     if (!still) return Pass(still);
-    if (*still) return *after;
+    if (*still) return repl::LocalSnapshot(there->tag, there->epoch);
   }
   Tag tag = options_.tag.value_or(head.common.target.tag);
   if ((tag == repl::kOriginTag || exists(tag)) && !options_.tag) tag = volume->free_tag;
-  (*state)->after = tag;
+  (*state)->after = repl::LocalSnapshot(tag);
   if (Status s = log_.Save(**state); !s) return Pass(s);
   if (!volume->snapshots.empty()) AwaitNextSecond(volume->snapshots.back());
-  auto made = client->Call({{"verb", "create"}, {"tag", tag}});
-  if (!made) return Pass(made);
-  return tag;
+  return Create(*client, tag);
+}
+
+Result<bool> DeltaReceiver::SameAs(const repl::LocalSnapshot& local, uint64_t from) const {
+  auto client = ControlClient::Connect(options_.server);
+  if (!client) return Pass(client);
+  auto volume = ServerVolume::Ask(*client);
+  if (!volume) return Pass(volume);
+  auto snapshot = FindLocal(*volume, local);
+  if (!snapshot || local.epoch == 0) return false;
+  return OriginHolds(*client, options_.server, *volume, *snapshot, *device_, from);
 }
 
 }  // namespace ddsnap

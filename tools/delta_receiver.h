@@ -45,10 +45,13 @@ class DeltaReceiver {
  private:
   DeltaReceiver(ReceiverOptions options, std::string path)
       : options_(std::move(options)), log_(std::move(path)) {}
-  [[nodiscard]] Result<std::optional<Tag>> SnapshotOfState(ControlClient& client,
-                                                           const ServerVolume& volume, bool full);
-  [[nodiscard]] Result<std::optional<Tag>> SnapshotBefore(const repl::DeltaHead& head);
-  [[nodiscard]] Result<std::optional<Tag>> SnapshotAfter(const repl::DeltaHead& head);
+  [[nodiscard]] Result<std::optional<repl::LocalSnapshot>> SnapshotOfState(
+      ControlClient& client, const ServerVolume& volume, bool full);
+  [[nodiscard]] Result<std::optional<repl::LocalSnapshot>> SnapshotBefore(
+      const repl::DeltaHead& head);
+  [[nodiscard]] Result<std::optional<repl::LocalSnapshot>> SnapshotAfter(
+      const repl::DeltaHead& head);
+  [[nodiscard]] Result<bool> SameAs(const repl::LocalSnapshot& local, uint64_t from) const;
 
   ReceiverOptions options_;
   repl::FileReceiveLog log_;

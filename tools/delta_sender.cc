@@ -11,8 +11,9 @@ namespace ddsnap {
 
 void AddSendOptions(Arguments& args, SendOptions* options) {
   AddMode(args, &options->mode);
-  Argument from = AddTag(args, "--from", &options->from,
-                         "snapshot that the other side has; without it everything is sent");
+  Argument from =
+      AddTag(args, "--from", &options->from,
+             "snapshot or bookmark that the other side has; without it everything is sent");
   from.TypeName("TAG");
   args.Add("--resume", &options->resume, "what ddsnap delta receive --status printed")
       .TypeName("TOKEN")
@@ -54,7 +55,7 @@ Status DeltaSender::Choose(ControlClient& client) {
     auto target = volume->WithTag(*options_.tag);
     if (!target) return Pass(target);
     head_.target = *target;
-    if (options_.from) base = volume->WithTag(*options_.from);
+    if (options_.from) base = volume->BaseWithTag(*options_.from);
   } else {
     auto token = repl::ParseToken(options_.resume);
     if (!token) return Pass(token);
@@ -67,11 +68,16 @@ Status DeltaSender::Choose(ControlClient& client) {
       return Fail(EINVAL, options_.resume + ": is of snapshot " + std::to_string(target->tag));
     }
     head_.target = *target;
-    if (token->base) base = volume->WithEpoch(*token->base);
+    if (token->base) base = volume->BaseWithEpoch(*token->base);
     token_ = *token;
   }
   if (!base) return Pass(base);
   head_.base = *base;
+  // What differs from the bookmark's content, nobody could notice.
+  if (!base->none && volume->IsBookmark(*base) && !options_.from_device.empty())
+    return Fail(EINVAL,
+                "--from-device: " + repl::Describe(*base) + " is a bookmark, without contents");
+  bookmark_ = !base->none && volume->IsBookmark(*base);
   if (!head_.base.none && head_.base.epoch >= head_.target.epoch) {
     return Fail(EINVAL,
                 repl::Describe(head_.base) + ": is not older than " + repl::Describe(head_.target));
@@ -87,7 +93,7 @@ Status DeltaSender::OpenDevices() {
   auto to = open(options_.device, head_.target);
   if (!to) return Pass(to);
   to_ = std::move(*to);
-  if (head_.base.none) return {};
+  if (head_.base.none || bookmark_) return {};
   auto from = open(options_.from_device, head_.base);
   if (!from) return Pass(from);
   from_ = std::move(*from);
@@ -108,7 +114,7 @@ Result<repl::CreateSummary> DeltaSender::Send(repl::ByteSink& out, uint64_t begi
   if (head_.base.none) return CreateFullDelta(head_, *to_, sink, create);
   auto list = changelist_->Read();
   if (!list) return Pass(list);
-  return CreateDelta(**list, *from_, *to_, sink, create);
+  return CreateDelta(**list, from_.get(), *to_, sink, create);
 }
 
 }  // namespace ddsnap

@@ -56,6 +56,7 @@ class DeltaSender {
   repl::StreamHead head_;
   std::optional<repl::ResumeToken> token_;
   std::unique_ptr<repl::ScratchFile> changelist_;
+  bool bookmark_ = false;  // the base is one: it has no device
   std::unique_ptr<repl::ContentDevice> from_;
   std::unique_ptr<repl::ContentDevice> to_;
 };

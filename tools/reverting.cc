@@ -42,6 +42,8 @@ Result<Plan> MakePlan(const RevertRequest& request) {
     if (!tag || !state || !size) return Fail(EPROTO, "server's answer is incomplete");
     if (*state == "ok") plan.newest = static_cast<Tag>(*tag);
     if (static_cast<Tag>(*tag) != request.tag || *state == "deleting") continue;
+    if (*state == "bookmark")
+      return Fail(ESTALE, Name(request.tag) + ": is a bookmark, without contents");
     if (*state != "ok") return Fail(ESTALE, Name(request.tag) + ": was given up");
     plan.size = *size;
   }

@@ -63,7 +63,7 @@ Result<ServerVolume> ServerVolume::Ask(ControlClient& client) {
   if (!chunk_size) return Pass(chunk_size);
   auto origin_size = Field<uint64_t>(*status, "origin_size");
   if (!origin_size) return Pass(origin_size);
-  ServerVolume volume{*uuid, *chunk_size, *origin_size, {}, 0};
+  ServerVolume volume{*uuid, *chunk_size, *origin_size, {}, {}, {}, 0};
   const auto snapshots = list->find("snapshots");
   if (snapshots == list->end() || !snapshots->is_array()) {
     return Fail(EPROTO, "server's answer has no snapshots");
@@ -72,7 +72,10 @@ Result<ServerVolume> ServerVolume::Ask(ControlClient& client) {
     auto snapshot = ParseSnapshot(entry);
     if (!snapshot) return Pass(snapshot);
     volume.free_tag = std::max(volume.free_tag, snapshot->tag + 1);
-    if (entry.value("state", "") == "ok") volume.snapshots.push_back(*snapshot);
+    const std::string state = entry.value("state", "");
+    if (state == "ok") volume.snapshots.push_back(*snapshot);
+    if (entry.value("private_chunks", uint64_t{0}) > 0) volume.written.push_back(snapshot->epoch);
+    if (state == "bookmark") volume.bookmarks.push_back(*snapshot);
   }
   return volume;
 }
@@ -80,13 +83,33 @@ Result<ServerVolume> ServerVolume::Ask(ControlClient& client) {
 Result<repl::SnapshotId> ServerVolume::WithTag(Tag tag) const {
   const auto it = std::ranges::find(snapshots, tag, &repl::SnapshotId::tag);
   if (it != snapshots.end()) return *it;
-  return Fail(ENOENT, "snapshot " + std::to_string(tag) + ": there is none");
+  const bool mark = std::ranges::find(bookmarks, tag, &repl::SnapshotId::tag) != bookmarks.end();
+  return Fail(ENOENT, "snapshot " + std::to_string(tag) +
+                          (mark ? ": is a bookmark, without contents" : ": there is none"));
 }
 
 Result<repl::SnapshotId> ServerVolume::WithEpoch(Epoch epoch) const {
   const auto it = std::ranges::find(snapshots, epoch, &repl::SnapshotId::epoch);
   if (it != snapshots.end()) return *it;
   return Fail(ENOENT, "snapshot of epoch " + std::to_string(epoch) + ": there is none any more");
+}
+
+Result<repl::SnapshotId> ServerVolume::BaseWithTag(Tag tag) const {
+  const auto it = std::ranges::find(bookmarks, tag, &repl::SnapshotId::tag);
+  return it != bookmarks.end() ? *it : WithTag(tag);
+}
+
+Result<repl::SnapshotId> ServerVolume::BaseWithEpoch(Epoch epoch) const {
+  const auto it = std::ranges::find(bookmarks, epoch, &repl::SnapshotId::epoch);
+  return it != bookmarks.end() ? *it : WithEpoch(epoch);
+}
+
+bool ServerVolume::WasWritten(const repl::SnapshotId& id) const {
+  return std::ranges::find(written, id.epoch) != written.end();
+}
+
+bool ServerVolume::IsBookmark(const repl::SnapshotId& id) const {
+  return std::ranges::find(bookmarks, id.epoch, &repl::SnapshotId::epoch) != bookmarks.end();
 }
 
 repl::SnapshotId ServerVolume::Origin() const {

@@ -18,12 +18,20 @@ struct ServerVolume {
   uint32_t chunk_size = 0;
   uint64_t origin_size = 0;
   std::vector<repl::SnapshotId> snapshots;  // usable ones, oldest first
-  Tag free_tag = 0;                         // above any tag in use
+  std::vector<repl::SnapshotId> bookmarks;
+  std::vector<Epoch> written;  // of snapshots that something was written to
+  Tag free_tag = 0;            // above any tag in use
 
   [[nodiscard]] static Result<ServerVolume> Ask(ControlClient& client);
   // ENOENT if there is none.
   [[nodiscard]] Result<repl::SnapshotId> WithTag(Tag tag) const;
   [[nodiscard]] Result<repl::SnapshotId> WithEpoch(Epoch epoch) const;
+  // The same among snapshots and bookmarks: what changelists may begin at.
+  [[nodiscard]] Result<repl::SnapshotId> BaseWithTag(Tag tag) const;
+  [[nodiscard]] Result<repl::SnapshotId> BaseWithEpoch(Epoch epoch) const;
+  // Whether something was written to the snapshot itself: it is not what it was made as.
+  [[nodiscard]] bool WasWritten(const repl::SnapshotId& id) const;
+  [[nodiscard]] bool IsBookmark(const repl::SnapshotId& id) const;
   // The origin as it is now.
   [[nodiscard]] repl::SnapshotId Origin() const;
 };

@@ -106,7 +106,11 @@ Result<std::unique_ptr<repl::ContentDevice>> OpenSnapshot(const std::string& soc
 
 Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
                          const ServerVolume& volume, const repl::SnapshotId& snapshot,
-                         const repl::ContentDevice& origin) {
+                         const repl::ContentDevice& origin, uint64_t from) {
+  if (volume.WasWritten(snapshot))
+    return Fail(ESTALE, repl::Describe(snapshot) +
+                            ": was written to, and does not say any more what was received: "
+                            "--forget, and send everything");
   std::vector<ChunkRange> ranges;
   auto answer = client.Call({{"verb", "changelist"}, {"from", snapshot.tag}, {"to", -1}},
                             [&ranges](const ChunkRange& range) -> Status {
@@ -121,7 +125,7 @@ Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
   repl::AlignedBytes ours(kPiece), theirs(kPiece);
   for (const ChunkRange& range : ranges) {
     const uint64_t end = std::min((range.chunk + range.count) * volume.chunk_size, size);
-    for (uint64_t at = range.chunk * volume.chunk_size; at < end; at += kPiece) {
+    for (uint64_t at = std::max(range.chunk * volume.chunk_size, from); at < end; at += kPiece) {
       const auto length = static_cast<size_t>(std::min<uint64_t>(kPiece, end - at));
       const auto a = std::span<std::byte>(ours).first(length);
       const auto b = std::span<std::byte>(theirs).first(length);
@@ -131,6 +135,19 @@ Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
     }
   }
   return true;
+}
+
+bool IsOriginOf(const std::string& socket, const std::string& path) {
+  auto number = NumberOf(path);
+  auto devices = dm::ListDdsnapDevices();
+  if (!number || !devices) return false;
+  for (const dm::DdsnapDevice& device : *devices) {
+    if (device.number.major != number->major || device.number.minor != number->minor) continue;
+    // Any part of the origin will do: the question is whose it is.
+    return device.tag == "-1" &&
+           Identify(socket, {DevicesOf(device), 1, wire::kTagOrigin}).has_value();
+  }
+  return false;
 }
 
 DownstreamDevice LookUp(const std::string& path) {

@@ -20,10 +20,15 @@ namespace ddsnap {
     const std::string& socket, const Uuid& volume, const repl::SnapshotId& snapshot);
 
 // Whether the origin, which is open as `origin`, holds what the snapshot does: nothing was
-// written since, or the same again.  Reads what was written.
+// written since, or the same again.  Reads what was written at or above byte `from`; what lies
+// below does not count.
 [[nodiscard]] Result<bool> OriginHolds(ControlClient& client, const std::string& socket,
                                        const ServerVolume& volume, const repl::SnapshotId& snapshot,
-                                       const repl::ContentDevice& origin);
+                                       const repl::ContentDevice& origin, uint64_t from = 0);
+
+// Whether the device is the origin of the server at `socket`, by a ddsnap device that tells that of
+// every write to it.
+[[nodiscard]] bool IsOriginOf(const std::string& socket, const std::string& path);
 
 // What device-mapper knows of a device: is it a ddsnap origin, or a snapshot?
 struct DownstreamDevice {

@@ -90,6 +90,11 @@ Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const Cont
                              (head.begin != 0 ? ": a resumed stream" : ": a full stream") +
                              ": apply compares with a whole base; use ddsnap delta receive");
   }
+  if (device != nullptr && !head.base_sums) {
+    return Fail(ENOTSUP, delta.name() +
+                             ": is of a bookmark and carries no base sums: no device can be "
+                             "compared with it; use ddsnap delta receive");
+  }
   ApplySummary summary;
   DeltaPass pass(kind, *reader, delta.name(), device);
   if (Status s = pass.Run(pipeline, options, what, &summary); !s) return Pass(s);

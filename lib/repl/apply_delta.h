@@ -37,7 +37,7 @@ struct ApplySummary {
 
 // Reads a delta to its end and writes nothing.  With a device: it must hold the
 // base or the target in every extent; without: differences are not decoded.
-// Errors as of ApplyDelta.
+// Errors as of ApplyDelta.  ENOTSUP, of both: a device, and a delta without base sums.
 [[nodiscard]] Result<ApplySummary> VerifyDelta(ByteSource& delta, const ContentDevice* device,
                                                const ApplyOptions& options);
 

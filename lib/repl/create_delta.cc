@@ -42,7 +42,7 @@ Status CheckSize(const ContentDevice& device, const SnapshotId& id) {
 // Makes a delta of a plan: reading, encoding and writing overlap.
 class Creation {
  public:
-  // `from` null: there is no base.
+  // `from` null: there is no base, or nothing of its contents.
   Creation(const DeltaHead& head, const ContentDevice* from, const ContentDevice& to,
            const CreateOptions& options)
       : head_(head), from_(from), to_(to), options_(options) {
@@ -63,9 +63,11 @@ class Creation {
   }
 
  private:
+  [[nodiscard]] bool full() const { return head_.common.base.none; }
+
   [[nodiscard]] Status Fill(CreateSlot& slot) const {
     const Extent& extent = slot.extent;
-    const auto base = Room(slot.base, extent.base_length);
+    const auto base = Room(slot.base, from_ != nullptr ? extent.base_length : 0);
     const auto target = Room(slot.target, extent.length);
     if (from_ != nullptr) {
       if (Status s = from_->Read(extent.offset, base); !s) return s;
@@ -74,7 +76,7 @@ class Creation {
     slot.parts.clear();
     slot.payloads.clear();
     const uint32_t chunk_size = head_.common.chunk_size;
-    for (const auto& run : SplitRuns(base, target, chunk_size, from_ == nullptr, min_gap_)) {
+    for (const auto& run : SplitRuns(base, target, chunk_size, full(), min_gap_)) {
       if (run.kind == ContentRun::Kind::kSame) continue;
       const auto old_part = base.subspan(std::min<size_t>(run.offset, base.size()),
                                          Clip(run.offset, run.length, base.size()));
@@ -95,6 +97,11 @@ class Creation {
     const bool diff = part.extent.offset >= options_.no_diff_below;
     auto payload = slot.encoder->Encode(&part.extent, base, target, diff);
     if (!payload) return Pass(payload);
+    if (!head_.base_sums) {
+      part.extent.base_sum = {};
+      part.extent.base_length = static_cast<uint32_t>(
+          Clip(part.extent.offset, part.extent.length, head_.common.base.size));
+    }
     if (part.extent.kind == Extent::Kind::kRaw) {
       part.raw = *payload;
     } else {
@@ -119,8 +126,8 @@ class Creation {
     summary_.bytes += changed;
     summary_.unchanged += slot.extent.length - changed;
     // A full delta passes over what it knows to be zero: its progress is its place.
-    done_ = from_ == nullptr ? slot.extent.offset + slot.extent.length - head_.begin
-                             : done_ + slot.extent.length;
+    done_ =
+        full() ? slot.extent.offset + slot.extent.length - head_.begin : done_ + slot.extent.length;
     if (options_.progress) options_.progress("sending", done_, head_.expected);
     return {};
   }
@@ -157,7 +164,7 @@ Result<ChangelistTotals> CheckChangelist(ByteSource& changelist, uint64_t begin)
   return totals;
 }
 
-Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice& from,
+Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice* from,
                                   const ContentDevice& to, ByteSink& out,
                                   const CreateOptions& options) {
   if (!changelist.rewindable()) {
@@ -166,15 +173,20 @@ Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice& f
   auto totals = CheckChangelist(changelist, options.begin);
   if (!totals) return Pass(totals);
   if (Status s = CheckBegin(totals->head, options.begin); !s) return Pass(s);
-  if (Status s = CheckSize(from, totals->head.base); !s) return Pass(s);
+  if (from != nullptr) {
+    if (Status s = CheckSize(*from, totals->head.base); !s) return Pass(s);
+  }
   if (Status s = CheckSize(to, totals->head.target); !s) return Pass(s);
   if (Status s = changelist.Rewind(); !s) return Pass(s);
   auto list = ChangelistReader::Open(changelist);
   if (!list) return Pass(list);
-  DeltaHead head{.common = list->head(), .expected = totals->content, .begin = options.begin};
+  DeltaHead head{.common = list->head(),
+                 .expected = totals->content,
+                 .begin = options.begin,
+                 .base_sums = from != nullptr};
   head.common.made_ns = options.now_ns;
   ExtentPlan plan(*list, options.begin);
-  return Creation(head, &from, to, options).Run(plan, out);
+  return Creation(head, from, to, options).Run(plan, out);
 }
 
 Result<CreateSummary> CreateFullDelta(const StreamHead& what, const ContentDevice& to,

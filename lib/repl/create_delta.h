@@ -10,8 +10,8 @@
 
 #include "base/status.h"
 #include "repl/byte_stream.h"
-#include "repl/content_plan.h"
 #include "repl/content_device.h"
+#include "repl/content_plan.h"
 #include "repl/extent_codec.h"
 
 namespace ddsnap::repl {
@@ -22,19 +22,19 @@ using Progress = std::function<void(const char* what, uint64_t done, uint64_t to
 
 struct CreateOptions {
   Mode mode = Mode::kBest;
-  int level = 0;         // see ExtentEncoder
-  unsigned threads = 0;  // 0: as many as suit the machine
-  int64_t now_ns = 0;    // for the head
-  uint64_t begin = 0;    // what lies below this byte, a chunk's first, is left out
+  int level = 0;               // see ExtentEncoder
+  unsigned threads = 0;        // 0: as many as suit the machine
+  int64_t now_ns = 0;          // for the head
+  uint64_t begin = 0;          // what lies below this byte, a chunk's first, is left out
   uint64_t no_diff_below = 0;  // the receiver may not have the base of extents that begin below
-  Progress progress;     // may be empty
+  Progress progress;           // may be empty
 };
 
 struct CreateSummary {
   uint64_t extents = 0;
-  uint64_t bytes = 0;     // of content in them
-  uint64_t payload = 0;   // bytes that they take
-  uint64_t unchanged = 0; // bytes that were read but do not differ; without a base: zeroes
+  uint64_t bytes = 0;      // of content in them
+  uint64_t payload = 0;    // bytes that they take
+  uint64_t unchanged = 0;  // bytes that were read but do not differ; without a base: zeroes
 };
 
 // Reads the changelist to its end: nothing is done on the word of a damaged
@@ -48,9 +48,10 @@ struct ChangelistTotals {
 };
 [[nodiscard]] Result<ChangelistTotals> CheckChangelist(ByteSource& changelist, uint64_t begin = 0);
 
-// Checks the changelist, then reads the two devices and writes the delta.
+// Checks the changelist, then reads the two devices and writes the delta.  Without `from` the delta
+// has no base sums: what has changed is all that is known of the base.
 // The changelist must be rewindable.  The sink's commit is the caller's.
-[[nodiscard]] Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice& from,
+[[nodiscard]] Result<CreateSummary> CreateDelta(ByteSource& changelist, const ContentDevice* from,
                                                 const ContentDevice& to, ByteSink& out,
                                                 const CreateOptions& options);
 

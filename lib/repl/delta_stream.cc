@@ -46,7 +46,10 @@ Status DeltaReader::ReadHead() {
   if (common->base.none && common->base.size != 0) {
     return records_.Damaged(record.offset, "no base, but it has a size");
   }
-  head_ = {*common, raw.expected, raw.begin};
+  head_ = {*common, raw.expected, raw.begin, (records_.features() & kNoBaseSums) == 0};
+  if (common->base.none && !head_.base_sums) {
+    return records_.Damaged(record.offset, "no base, but a word on its sums");
+  }
   return {};
 }
 
@@ -63,9 +66,14 @@ const char* DeltaReader::Judge(const RawExtent& raw, size_t payload) const {
   if (raw.base_length != Clip(offset, length, head_.common.base.size)) {
     return "extent with an impossible part of the base";
   }
+  if (!head_.base_sums && raw.base_sum != Sum{}) return "base sum in a stream that has none";
+  if (!head_.base_sums && raw.kind == static_cast<uint32_t>(Extent::Kind::kDiff)) {
+    return "difference in a stream without base sums";
+  }
   switch (static_cast<Extent::Kind>(uint32_t{raw.kind})) {
     case Extent::Kind::kRaw:
-      if (payload != length || raw.payload_sum != raw.target_sum) return "raw extent of other length";
+      if (payload != length || raw.payload_sum != raw.target_sum)
+        return "raw extent of other length";
       return nullptr;
     case Extent::Kind::kZero:
       return payload == 0 ? nullptr : "extent of zeroes with a payload";

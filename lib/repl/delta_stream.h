@@ -20,6 +20,7 @@ struct DeltaHead {
   StreamHead common;
   uint64_t expected = 0;  // content bytes to come, at most; 0: unknown
   uint64_t begin = 0;     // extents below this offset were left out
+  bool base_sums = true;  // false: made from a bookmark, without the base's contents
   bool operator==(const DeltaHead&) const = default;
 };
 
@@ -42,7 +43,8 @@ struct Extent {
 
 class DeltaWriter {
  public:
-  DeltaWriter(ByteSink& sink, const DeltaHead& head) : records_(sink, kDeltaMagic), head_(head) {}
+  DeltaWriter(ByteSink& sink, const DeltaHead& head)
+      : records_(sink, kDeltaMagic, head.base_sums ? 0 : kNoBaseSums), head_(head) {}
 
   [[nodiscard]] Status Begin();
   [[nodiscard]] Status Add(const Extent& extent, std::span<const std::byte> payload);
@@ -70,12 +72,12 @@ class DeltaReader {
   [[nodiscard]] std::unexpected<Error> Damaged(uint64_t offset, const std::string& why) const {
     return records_.Damaged(offset, why);
   }
-  [[nodiscard]] uint64_t extents() const { return extents_; }  // so far
-  [[nodiscard]] uint64_t bytes() const { return bytes_; }      // of content, so far
+  [[nodiscard]] uint64_t extents() const { return extents_; }          // so far
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }              // of content, so far
   [[nodiscard]] uint64_t offset() const { return records_.offset(); }  // in the stream
 
  private:
-  explicit DeltaReader(ByteSource& source) : records_(source, kDeltaMagic, "delta") {}
+  explicit DeltaReader(ByteSource& source) : records_(source, kDeltaMagic, "delta", kNoBaseSums) {}
   [[nodiscard]] Status ReadHead();
   // Why the extent is impossible, or null.
   [[nodiscard]] const char* Judge(const RawExtent& raw, size_t payload) const;

@@ -26,7 +26,7 @@ Status ExtentWork::Compare(ExtentSlot& slot, const ContentDevice& device) const 
   const Sum sum = Checksum(current);
   slot.already = sum == extent.target_sum;
   const bool whole = extent.base_length == extent.length;
-  slot.is_base = !head_.common.base.none &&
+  slot.is_base = !head_.common.base.none && head_.base_sums &&
                  (whole ? sum : Checksum(current.first(extent.base_length))) == extent.base_sum;
   return {};
 }

@@ -18,7 +18,7 @@ inline constexpr Magic kDeltaMagic = {'d', 'd', 'd', 'e', 'l', 't', 'a', 0x1a};
 inline constexpr Magic kReplyMagic = {'d', 'd', 'r', 'e', 'p', 'l', 'y', 0x1a};
 
 inline constexpr uint32_t kVersion = 1;
-inline constexpr uint32_t kKnownFeatures = 0;
+inline constexpr uint32_t kNoBaseSums = 1;  // feature of a delta
 inline constexpr uint32_t kMaxBody = 65536;
 inline constexpr uint32_t kMaxExtent = 1 << 20;  // bytes of content, and of payload
 inline constexpr uint64_t kMaxSize = (uint64_t{1} << 63) - 1;

@@ -101,10 +101,81 @@ class Receiver {
     auto resume = Judge(*known, head, delta_.name(), device_.name());
     if (!resume) return Pass(resume);
     full_ = head.common.base.none;
-    if (*resume) return Resume(**known);
+    if (*resume) return head.base_sums ? Resume(**known) : ResumeVouched(**known);
+    if (Status s = Vouch(*known); !s) return s;
     state_.device = device_.name();
     state_.size = device_.size();
     state_.what = head.common;
+    return {};
+  }
+
+  // Of a stream that begins: whether a downstream snapshot says that the device holds the base. One
+  // with base sums is compared in any case; but its rest may come without.
+  [[nodiscard]] Status Vouch(const std::optional<ReceiveState>& known) {
+    const DeltaHead& head = summary_.head;
+    const bool asked = options_.same_as && known && known->after && !full_ &&
+                       head.common.base.epoch != 0 &&
+                       known->what.target.epoch == head.common.base.epoch;
+    auto same = asked ? options_.same_as(*known->after, 0) : Result<bool>(false);
+    if (!same && !head.base_sums) return Pass(same);
+    state_.vouched = same && *same;
+    if (head.base_sums || state_.vouched) return {};
+    const std::string what = delta_.name() + ": is of a bookmark and carries no base sums: ";
+    if (!options_.same_as) {
+      return Fail(ESTALE, what +
+                              "it is taken only on the origin of a ddsnap volume, with its server "
+                              "(--server SOCK) and its snapshots");
+    }
+    if (!asked) {
+      return Fail(ESTALE, what + device_.name() + ": is not known to hold " +
+                              Name(head.common.base) + ", of which no snapshot was received");
+    }
+    return Fail(ESTALE, what + device_.name() + ": does not hold what snapshot " +
+                            std::to_string(known->after->tag) +
+                            " of it holds: revert it to that one");
+  }
+
+  // The same of one that goes on.
+  [[nodiscard]] Status ResumeVouched(const ReceiveState& known) {
+    const auto refuse = [&](const std::string& why) {
+      const std::string to = known.before
+                                 ? ": revert it to snapshot " + std::to_string(known.before->tag)
+                                 : std::string();
+      return Fail(ESTALE, delta_.name() + ": is of a bookmark and carries no base sums: " +
+                              device_.name() + why + to);
+    };
+    if (!known.vouched || !known.before || !options_.same_as) {
+      return Fail(ESTALE, delta_.name() + ": is of a bookmark and carries no base sums: " +
+                              device_.name() + ": no snapshot vouches for what it was before");
+    }
+    auto reverted = options_.same_as(*known.before, 0);
+    if (!reverted) return Pass(reverted);
+    if (*reverted && known.written) {
+      state_ = known;
+      Status s = StartOver();
+      state_.vouched = true;  // it is what it was then
+      return s;
+    }
+    auto holds = StillHolds(known);
+    if (!holds) return Pass(holds);
+    auto above = options_.same_as(*known.before, known.limit);
+    if (!above) return Pass(above);
+    if (!*holds || !*above) return refuse(": has changed since a part was received");
+    return Resume(known);
+  }
+
+  // Reverted, or changed: nothing that was acknowledged can be believed.
+  [[nodiscard]] Status StartOver() {
+    if (summary_.head.begin != 0) {
+      return Fail(ESTALE, device_.name() + ": has changed since it was received up to byte " +
+                              std::to_string(state_.position) + ": send the whole stream");
+    }
+    state_.position = state_.limit = 0;
+    state_.first.reset();
+    state_.last.reset();
+    state_.before.reset();
+    state_.written = false;
+    state_.vouched = false;  // what is there now nobody has vouched for
     return {};
   }
 
@@ -112,32 +183,29 @@ class Receiver {
     state_ = known;
     auto holds = StillHolds(known);
     if (!holds) return Pass(holds);
-    if (!*holds) {
-      // Reverted, or changed: nothing that was acknowledged can be believed.
-      if (summary_.head.begin != 0) {
-        return Fail(ESTALE, device_.name() + ": has changed since it was received up to byte " +
-                                std::to_string(known.position) + ": send the whole stream");
-      }
-      state_.position = state_.limit = 0;
-      state_.last.reset();
-      state_.before.reset();
-      return {};
-    }
+    if (!*holds) return StartOver();
     if (Status s = Redo(); !s) return s;
     torn_ = state_.limit;
     summary_.resumed = state_.position;
     return {};
   }
 
+  // A revert goes upwards: one that was given up half-way has reached what was written first.
   [[nodiscard]] Result<bool> StillHolds(const ReceiveState& known) const {
-    if (!known.last) return true;
-    if (known.last->offset > device_.size() ||
-        known.last->length > device_.size() - known.last->offset) {
+    for (const auto* written : {&known.first, &known.last}) {
+      auto holds = *written ? Holds(**written) : Result<bool>(true);
+      if (!holds || !*holds) return holds;
+    }
+    return true;
+  }
+
+  [[nodiscard]] Result<bool> Holds(const ReceiveState::Written& written) const {
+    if (written.offset > device_.size() || written.length > device_.size() - written.offset) {
       return false;
     }
-    AlignedBytes content(known.last->length);
-    if (Status s = device_.Read(known.last->offset, content); !s) return Pass(s);
-    return Checksum(content) == known.last->sum;
+    AlignedBytes content(written.length);
+    if (Status s = device_.Read(written.offset, content); !s) return Pass(s);
+    return Checksum(content) == written.sum;
   }
 
   // Writes the extents that could not be made again from what the device holds now.
@@ -215,7 +283,8 @@ class Receiver {
       // needs the base there was in the redo file, and is the target's by now.
       const bool may_be_torn =
           slot.extent.offset < torn_ && slot.extent.kind != Extent::Kind::kDiff;
-      if (!slot.is_base && !may_be_torn) return work.NotTheBase(slot.extent, device_);
+      if (summary_.head.base_sums && !slot.is_base && !may_be_torn)
+        return work.NotTheBase(slot.extent, device_);
     }
     return work.Decode(slot);
   }

@@ -57,6 +57,15 @@ Result<Sum> UnpackSum(const std::string& text) {
   return sum;
 }
 
+std::optional<LocalSnapshot> UnpackLocal(const json& from, const char* tag, const char* epoch) {
+  if (!from.contains(tag)) return std::nullopt;
+  return LocalSnapshot(from.at(tag).get<Tag>(), from.value(epoch, Epoch{0}));
+}
+
+json PackWritten(const ReceiveState::Written& written) {
+  return {{"offset", written.offset}, {"length", written.length}, {"sum", Hex(written.sum)}};
+}
+
 // Throws what nlohmann::json throws.
 Result<ReceiveState> Unpack(json from) {
   const std::string sum = from.at("sum").get<std::string>();
@@ -76,16 +85,18 @@ Result<ReceiveState> Unpack(json from) {
   state.what.made_ns = from.at("made_ns").get<int64_t>();
   state.position = from.at("position").get<uint64_t>();
   state.limit = from.at("limit").get<uint64_t>();
-  if (const auto last = from.find("last"); last != from.end()) {
-    auto of_last = UnpackSum(last->at("sum").get<std::string>());
-    if (!of_last) return Pass(of_last);
-    state.last = {last->at("offset").get<uint64_t>(), last->at("length").get<uint32_t>(), *of_last};
-    if (state.last->length > kMaxExtent) return Fail(EBADMSG, "impossible extent");
+  for (const auto& [name, written] : {std::pair("first", &state.first), {"last", &state.last}}) {
+    const auto it = from.find(name);
+    if (it == from.end()) continue;
+    auto of_it = UnpackSum(it->at("sum").get<std::string>());
+    if (!of_it) return Pass(of_it);
+    *written = {it->at("offset").get<uint64_t>(), it->at("length").get<uint32_t>(), *of_it};
+    if ((*written)->length > kMaxExtent) return Fail(EBADMSG, "impossible extent");
   }
-  if (const auto before = from.find("before"); before != from.end()) {
-    state.before = before->get<Tag>();
-  }
-  if (const auto after = from.find("after"); after != from.end()) state.after = after->get<Tag>();
+  state.before = UnpackLocal(from, "before", "before_epoch");
+  state.after = UnpackLocal(from, "after", "after_epoch");
+  state.vouched = from.value("vouched", false);
+  state.written = from.value("written", false);
   return state;
 }
 
@@ -109,13 +120,16 @@ std::string FormatState(const ReceiveState& state) {
               {"made_ns", state.what.made_ns},
               {"position", state.position},
               {"limit", state.limit}};
-  if (state.last) {
-    out["last"] = {{"offset", state.last->offset},
-                   {"length", state.last->length},
-                   {"sum", Hex(state.last->sum)}};
+  if (state.first) out["first"] = PackWritten(*state.first);
+  if (state.last) out["last"] = PackWritten(*state.last);
+  for (const auto& [tag, epoch, local] : {std::tuple("before", "before_epoch", &state.before),
+                                          {"after", "after_epoch", &state.after}}) {
+    if (!*local) continue;
+    out[tag] = (*local)->tag;
+    out[epoch] = (*local)->epoch;
   }
-  if (state.before) out["before"] = *state.before;
-  if (state.after) out["after"] = *state.after;
+  if (state.vouched) out["vouched"] = true;
+  if (state.written) out["written"] = true;
   // A device's name may be no UTF-8: what is summed is what will be read back.
   const std::string clean = out.dump(-1, ' ', false, json::error_handler_t::replace);
   out = json::parse(clean);

@@ -16,6 +16,16 @@
 
 namespace ddsnap::repl {
 
+// A snapshot of the device that is received on, downstream.  A tag may be used again; an epoch
+// never is.  0: not known, as in a state that an older program has left.
+struct LocalSnapshot {
+  LocalSnapshot() = default;
+  LocalSnapshot(Tag with_tag, Epoch with_epoch = 0) : tag(with_tag), epoch(with_epoch) {}
+  Tag tag = 0;
+  Epoch epoch = 0;
+  bool operator==(const LocalSnapshot&) const = default;
+};
+
 struct ReceiveState {
   // Where something was written, and what it is.
   struct Written {
@@ -28,11 +38,14 @@ struct ReceiveState {
   std::string device;     // its name, for people
   uint64_t size = 0;      // of the device, in bytes
   StreamHead what;
-  uint64_t position = 0;        // below it the target's content is durable
-  uint64_t limit = 0;           // at or above it nothing has been written
-  std::optional<Written> last;  // extent below the position
-  std::optional<Tag> before;    // downstream snapshot of what the device was
-  std::optional<Tag> after;     // that of the target, about to be made
+  uint64_t position = 0;                // below it the target's content is durable
+  uint64_t limit = 0;                   // at or above it nothing has been written
+  std::optional<Written> first;         // extent that was written first, below the position
+  std::optional<Written> last;          // extent below the position
+  std::optional<LocalSnapshot> before;  // downstream snapshot of what the device was
+  std::optional<LocalSnapshot> after;   // that of the target, about to be made or there
+  bool vouched = false;                 // `before` holds the base: a downstream snapshot said so
+  bool written = false;                 // what differed from `before` was, or is being, written
   bool operator==(const ReceiveState&) const = default;
 };
 

@@ -96,8 +96,9 @@ Status ReceiveWindow::Write(uint64_t end) {
   if (redo) {
     if (Status s = SaveRedo(); !s) return s;
   }
-  if (writes && (!begun_ || end_ > state_.limit)) {
+  if (writes && (!begun_ || !state_.written || end_ > state_.limit)) {
     state_.limit = std::max(state_.limit, end_);
+    state_.written = true;
     if (Status s = log_.Save(state_); !s) return s;
     begun_ = true;
   }
@@ -107,7 +108,9 @@ Status ReceiveWindow::Write(uint64_t end) {
   // Also what was there already: it may sit in a cache, written by who was killed.
   if (Status s = device_.Flush(); !s) return s;
   for (const Item& item : items_) {
-    if (!item.gap) state_.last = {item.extent.offset, item.extent.length, item.extent.target_sum};
+    if (item.gap) continue;
+    state_.last = {item.extent.offset, item.extent.length, item.extent.target_sum};
+    if (item.write && !state_.first) state_.first = state_.last;
   }
   state_.position = end;
   state_.limit = std::max(state_.limit, end);

@@ -25,13 +25,14 @@ Sum RecordSum(const Sum& previous, const RawRecord& head, std::span<const std::b
 
 }  // namespace
 
-RecordWriter::RecordWriter(ByteSink& sink, const Magic& magic)
-    : sink_(sink), begin_{magic, kVersion, 0}, previous_(InitialSum(begin_)) {}
+RecordWriter::RecordWriter(ByteSink& sink, const Magic& magic, uint32_t features)
+    : sink_(sink), begin_{magic, kVersion, features}, previous_(InitialSum(begin_)) {}
 
 Status RecordWriter::Put(uint32_t type, std::span<const std::byte> body,
                          std::span<const std::byte> payload, uint32_t flags) {
-  RawRecord head{type, flags, static_cast<uint32_t>(body.size()),
-                 static_cast<uint32_t>(payload.size()), number_, {}};
+  RawRecord head{
+      type,    flags, static_cast<uint32_t>(body.size()), static_cast<uint32_t>(payload.size()),
+      number_, {}};
   head.sum = RecordSum(previous_, head, body);
   if (number_ == 0) {
     if (Status s = sink_.Write(BytesOf(begin_)); !s) return s;
@@ -68,7 +69,8 @@ Status RecordReader::Begin() {
                              std::to_string(begin.version) + ": this program reads version " +
                              std::to_string(kVersion) + " (byte 8)");
   }
-  if ((begin.features & ~kKnownFeatures) != 0) {
+  features_ = begin.features;
+  if ((features_ & ~known_) != 0) {
     return Fail(ENOTSUP, source_.name() + ": " + what_ +
                              " uses features that this program does not know (byte 12)");
   }
@@ -87,8 +89,8 @@ Status RecordReader::ReadOne(Record* record, RawRecord* raw) {
   record->body.resize(raw->body_size);
   if (Status s = ReadExactly(record->body); !s) return s;
   if (raw->sum != RecordSum(previous_, *raw, record->body)) {
-    return Damaged(record->offset, "checksum of record " + std::to_string(number_) +
-                                       " does not match");
+    return Damaged(record->offset,
+                   "checksum of record " + std::to_string(number_) + " does not match");
   }
   if (raw->number != number_) return Damaged(record->offset, "record out of order");
   previous_ = raw->sum;

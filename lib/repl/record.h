@@ -31,7 +31,7 @@ struct Record {
 class RecordWriter {
  public:
   // Nothing is written before the first record.
-  RecordWriter(ByteSink& sink, const Magic& magic);
+  RecordWriter(ByteSink& sink, const Magic& magic, uint32_t features = 0);
 
   [[nodiscard]] Status Put(uint32_t type, std::span<const std::byte> body,
                            std::span<const std::byte> payload = {}, uint32_t flags = 0);
@@ -51,8 +51,9 @@ class RecordWriter {
 
 class RecordReader {
  public:
-  RecordReader(ByteSource& source, const Magic& magic, const char* what)
-      : source_(source), magic_(magic), what_(what) {}
+  // `features`: those that the reader knows.
+  RecordReader(ByteSource& source, const Magic& magic, const char* what, uint32_t features = 0)
+      : source_(source), magic_(magic), what_(what), known_(features) {}
 
   // Reads the next record, buffers of `record` are used again.  Records that
   // may be skipped and are not among `known` are skipped.  EBADMSG for damage,
@@ -65,6 +66,7 @@ class RecordReader {
   // "NAME: damaged at byte OFFSET: WHY"
   [[nodiscard]] std::unexpected<Error> Damaged(uint64_t offset, const std::string& why) const;
   [[nodiscard]] uint64_t offset() const { return offset_; }
+  [[nodiscard]] uint32_t features() const { return features_; }  // of the stream, once begun
 
  private:
   [[nodiscard]] Status Begin();
@@ -74,6 +76,8 @@ class RecordReader {
   ByteSource& source_;
   const Magic magic_;
   const char* const what_;  // "delta": for messages
+  const uint32_t known_;
+  uint32_t features_ = 0;
   bool begun_ = false;
   Sum previous_{};
   uint64_t number_ = 0;

@@ -40,6 +40,18 @@ std::vector<Rotation> KeptRotations(const VolumeConfig& config, const Records& r
   return kept;
 }
 
+bool MayBeBookmark(const Records& records, Tag tag, time_t now) {
+  constexpr time_t kDay = 86400;
+  bool needed = false;
+  for (const auto& [name, peer] : records.targets) {
+    if (peer.sending == tag) return false;
+    if (peer.held != tag) continue;
+    needed = true;
+    if (FolderOfTarget(name) || now - peer.last_success < kDay) return false;
+  }
+  return needed && records.source.held != tag;
+}
+
 std::vector<Tag> Expire(const Rotation& rotation, const std::vector<Tag>& usable,
                         Records* records) {
   std::vector<Tag> expired;

@@ -28,6 +28,11 @@ inline constexpr char kReceivedRotation[] = "received";
 [[nodiscard]] std::vector<Rotation> KeptRotations(const VolumeConfig& config,
                                                   const Records& records);
 
+// Whether a base that no rotation keeps any more need not keep its content: nothing of it is on
+// its way, and all who need it are other hosts, which have lacked something for a day.  Until
+// then the content is worth having: the next difference is smaller with it.
+[[nodiscard]] bool MayBeBookmark(const Records& records, Tag tag, time_t now);
+
 // Takes away, in `records`, the rotation's name from all but the newest `keep`
 // of `usable`, which is in order of creation.  Returns the snapshots that are in
 // no rotation any more; those that never were in one are not touched.

@@ -590,6 +590,89 @@ def test_refusals():
     v.close()
 
 
+def send(v, file, *argv):
+    with open(file, "wb") as out:
+        subprocess.run([DDSNAP, "delta", "send", *argv[:-1], v.sock, argv[-1]], stdout=out,
+                       env={**os.environ, "TMPDIR": RUN}, check=True, timeout=120)
+
+
+def receive(v, file, device, says=None):
+    """Takes the stream; or is refused, with these words."""
+    with open(file, "rb") as stream:
+        server = ["--server", v.sock] if v else []
+        result = subprocess.run([DDSNAP, "delta", "receive", *server, device], stdin=stream,
+                                capture_output=True, text=True, timeout=120)
+    assert result.returncode == (1 if says else 0), result.stderr
+    assert not says or says in result.stderr, result.stderr
+
+
+def same(v, a, b):
+    sh("cmp", "-n", str(v.sectors * 512), a, b)
+
+
+def test_bookmark():
+    """Two volumes: the base goes upstream, and what changed since is still known."""
+    up = Volume(ORIGIN, linear("up", STORE, 0, 40 * 2048), chunk="4k")
+    down = Volume(META, linear("down", STORE, 40 * 2048, 40 * 2048), name="w")
+    path, replica, stream = up.add(), down.add(), RUN + "/stream"
+    fill(path, 1, up.sectors)
+    snapshot = up.create(0)
+    fill(path, 2, up.sectors // 8)
+    send(up, stream, "0")
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
+    expect_refusal(DDSNAP, "bookmark", up.sock, "0", says="in use")
+    up.remove(0)
+    up.tool("bookmark", up.sock, 0)
+    assert up.state(0) == "bookmark", up.status()
+    assert up.tool("status", up.sock, 0, "--state", check=False).returncode == 3
+    expect_refusal(DDSNAP, "create", up.sock, "0", says="exists")
+    assert sh("dmsetup", "create", "no", "--table", up.table(0), check=False).returncode != 0
+    up.server.restart(signal.SIGKILL)     # it goes on freeing what only the snapshot kept
+    load = Load(path, up.sectors // 8, 71, threads=2)
+    load.wait_for(100)
+    load.finish()
+    snapshot = up.create(1)
+    send(up, stream, "--from", "0", "1")
+    plain = RUN + "/plain"
+    with open(plain, "wb") as f:
+        f.truncate(up.sectors * 512)
+    expect_refusal(DDSNAP, "apply-delta", stream, plain, says="no base sums")
+    expect_refusal(DDSNAP, "delta", "verify", stream, plain, says="no base sums")
+    up.tool("delta", "verify", stream)
+    receive(None, stream, plain, says="only on the origin of a ddsnap volume")
+    os.unlink(plain)
+    # The downstream origin was written to: a sum would have told, so its snapshot has to.
+    d = Dev(replica)
+    kept = d.read(5 * BLOCK, BLOCK)
+    d.write(5 * BLOCK, bytes(a ^ 1 for a in kept))
+    d.close()
+    receive(down, stream, replica, says="revert it")
+    down.tool("revert", down.sock, 0)
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
+    # The next one, from the next bookmark.
+    up.remove(1)
+    up.tool("bookmark", up.sock, 1)
+    up.tool("delete", up.sock, 0)
+    fill(path, 3, up.sectors // 3)
+    snapshot = up.create(2)
+    send(up, stream, "--from", "1", "2")
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
+    up.delete(2)
+    end = time.time() + 60                # bookmarks hold no chunks
+    while [s["tag"] for s in up.status()["snapshots"]] != [1]:
+        assert time.time() < end, up.status()
+        time.sleep(0.05)
+    down.close()
+    up.close()
+    dump = json.loads(sh(DDSNAP, "dump", "--json", "/dev/mapper/up").stdout)
+    assert dump["exceptions"] and not any("address" in e for e in dump["exceptions"]), "kept"
+    sh("dmsetup", "remove", "--retry", "up")
+    sh("dmsetup", "remove", "--retry", "down")
+
+
 def three_snapshots(v, path):
     """A snapshot before, one to go back to, one after; their sums."""
     fill(path, 1, v.sectors)

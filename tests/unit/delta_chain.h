@@ -77,7 +77,8 @@ class DeltaChain {
     const uint64_t most = std::max(head.base.size, head.target.size);
     const Bytes list = MakeChangelist(head, {{0, (most + kChunk - 1) / kChunk}});
     repl::MemorySource source(list);
-    auto delta = repl::CreateDelta(source, *contents_[base - 1]->Open(false), *to, out, options);
+    const auto from = contents_[base - 1]->Open(false);
+    auto delta = repl::CreateDelta(source, from.get(), *to, out, options);
     return delta ? Status() : Pass(delta);
   }
 

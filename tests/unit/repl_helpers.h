@@ -95,7 +95,7 @@ inline Bytes MakeDelta(const Bytes& changelist, const TempFile& from, const Temp
   options.mode = mode;
   options.level = level;
   options.threads = 3;
-  auto summary = repl::CreateDelta(source, *from.Open(false), *to.Open(false), sink, options);
+  auto summary = repl::CreateDelta(source, from.Open(false).get(), *to.Open(false), sink, options);
   CK_OK(summary);
   return sink.bytes();
 }

@@ -88,7 +88,8 @@ END_TEST
 START_TEST(an_empty_changelist_makes_an_empty_delta) {
   const Bytes content(3 * kChunk);
   const TempFile a(content), b(content);
-  const Bytes delta = MakeDelta(MakeChangelist(MakeHead(kChunk, content.size(), content.size()), {}), a, b);
+  const Bytes delta =
+      MakeDelta(MakeChangelist(MakeHead(kChunk, content.size(), content.size()), {}), a, b);
   auto summary = Apply(delta, a);
   CK_OK(summary);
   ck_assert_uint_eq(summary->extents, 0);
@@ -113,7 +114,8 @@ START_TEST(every_truncation_is_refused_before_a_write) {
     auto summary = Apply(std::span(pair.delta).first(n), device);
     ck_assert(!summary);
     ck_assert_int_eq(summary.error().code, EBADMSG);
-    ck_assert_msg(summary.error().text == "memory: truncated at byte " + std::to_string(n), "%s", summary.error().text.c_str());
+    ck_assert_msg(summary.error().text == "memory: truncated at byte " + std::to_string(n), "%s",
+                  summary.error().text.c_str());
   }
   ck_assert(device.Content() == pair.base);
 }
@@ -145,7 +147,8 @@ START_TEST(a_damaged_payload_is_named_by_its_offset) {
   const size_t offset = sizeof(RawBegin) + sizeof(RawRecord) + sizeof(RawDeltaHead) +
                         sizeof(RawRecord) + sizeof(RawExtent);
   ck_assert_msg(summary.error().text == "memory: damaged at byte " + std::to_string(offset) +
-                    ": checksum of the payload does not match", "%s", summary.error().text.c_str());
+                                            ": checksum of the payload does not match",
+                "%s", summary.error().text.c_str());
 }
 END_TEST
 
@@ -303,7 +306,7 @@ START_TEST(a_snapshot_device_of_other_size_is_refused) {
   MemorySource source(list);
   MemorySink sink;
   const TempFile small(RandomBytes(random, kChunk)), good(pair.base);
-  auto summary = CreateDelta(source, *small.Open(false), *good.Open(false), sink, {});
+  auto summary = CreateDelta(source, small.Open(false).get(), *good.Open(false), sink, {});
   ck_assert(!summary);
   ck_assert(sink.bytes().empty());
 }

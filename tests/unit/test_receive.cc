@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "journey.h"
 #include "lib/fault_content.h"
 #include "repl/receive_delta.h"
-#include "repl_helpers.h"
 
 using namespace ddsnap;
 using namespace ddsnap::repl;
@@ -14,42 +14,6 @@ using namespace ddsnap::test;
 using namespace ddsnap::unit;
 
 namespace {
-
-constexpr uint32_t kChunk = 4096;
-constexpr size_t kSize = 12 * kChunk + 512;  // it ends inside a chunk
-
-// A volume at two moments, and what leads from one to the other.
-struct Journey {
-  Bytes base, target;
-  Bytes list;
-  StreamHead head;
-  explicit Journey(uint64_t seed = 5) {
-    Random random(seed);
-    base.resize(kSize);
-    for (std::byte& b : base) b = static_cast<std::byte>('a' + random() % 4);
-    target = base;
-    for (const size_t chunk : {1, 2, 5, 7, 12}) target[chunk * kChunk + 9] ^= std::byte{0x40};
-    std::fill_n(target.begin() + 9 * kChunk, kChunk, std::byte{0});
-    head = MakeHead(kChunk, kSize, kSize);
-    list = MakeChangelist(head, {{1, 2}, {5, 1}, {7, 1}, {9, 1}, {12, 1}});
-  }
-  [[nodiscard]] Bytes Make(Mode mode, bool full, uint64_t begin = 0, uint64_t limit = 0,
-                           int level = 0) const {
-    const TempFile from(base), to(target);
-    MemorySink sink;
-    CreateOptions options;
-    options.mode = mode;
-    options.level = level;
-    options.threads = 2;
-    options.begin = begin;
-    options.no_diff_below = limit;
-    MemorySource source(list);
-    auto summary = full ? CreateFullDelta(head, *to.Open(false), sink, options)
-                        : CreateDelta(source, *from.Open(false), *to.Open(false), sink, options);
-    CK_OK(summary);
-    return sink.bytes();
-  }
-};
 
 ReceiveOptions Options(uint64_t window_ns) {
   ReceiveOptions options;
@@ -111,12 +75,6 @@ void CheckWhole(const Journey& way, const Bytes& device, FaultLog& log, bool ful
     ck_assert(std::memcmp(&device[at], &way.base[at], n) == 0 ||
               std::memcmp(&device[at], &way.target[at], n) == 0);
   }
-}
-
-Bytes ContentOf(const ContentDevice& device) {
-  Bytes out(device.size());
-  CK_OK(device.Read(0, out));
-  return out;
 }
 
 constexpr std::pair<Mode, bool> kWays[] = {{Mode::kRaw, false},

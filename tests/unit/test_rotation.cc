@@ -202,6 +202,30 @@ START_TEST(replication_has_rotations_of_its_own) {
 }
 END_TEST
 
+START_TEST(a_base_without_content_is_for_hosts_that_are_late) {
+  constexpr time_t kNow = 1'000'000;
+  Records records;
+  const auto holds = [&records](const char* name, time_t success) {
+    records.targets[name].held = 3;
+    records.targets[name].last_success = success;
+  };
+  holds("late", kNow - 90000);
+  ck_assert(MayBeBookmark(records, 3, kNow));
+  ck_assert(!MayBeBookmark(records, 4, kNow));
+  holds("early", kNow - 80000);
+  ck_assert(!MayBeBookmark(records, 3, kNow));
+  records.targets.erase("early");
+  records.targets["other"].sending = 3;
+  ck_assert(!MayBeBookmark(records, 3, kNow));
+  records.targets.erase("other");
+  holds("file:/srv/d", kNow - 90000);
+  ck_assert(!MayBeBookmark(records, 3, kNow));
+  records.targets.erase("file:/srv/d");
+  records.source.held = 3;
+  ck_assert(!MayBeBookmark(records, 3, kNow));
+}
+END_TEST
+
 START_TEST(damaged_records_are_an_error) {
   const TempFolder folder;
   const RecordFolder records(folder.path());
@@ -226,5 +250,5 @@ END_TEST
 
 UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due,
           the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, a_year_of_snapshots,
-          records_come_back, what_peers_hold_is_remembered, replication_has_rotations_of_its_own,
+          a_base_without_content_is_for_hosts_that_are_late, records_come_back, what_peers_hold_is_remembered, replication_has_rotations_of_its_own,
           damaged_records_are_an_error, paths_become_unit_names)

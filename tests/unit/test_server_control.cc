@@ -28,6 +28,49 @@ START_TEST(without_a_kernel_snapshots_need_no_barrier) {
 }
 END_TEST
 
+START_TEST(a_snapshot_becomes_a_bookmark_when_nothing_uses_it) {
+  Served s;
+  const auto kernel = s.Link();
+  const Epoch base = s.Create(*kernel, 3);
+  const auto copy = [&](uint64_t chunk) {
+    const auto range = kernel->GetGrant(1).front();
+    kernel->Report({{.chunk = chunk, .address = range.address, .count = 1}});
+    (void)kernel->ExpectAck();
+  };
+  copy(7);
+  const nlohmann::json bookmark = {{"verb", "bookmark"}, {"tag", 3}};
+  s.Ask({{"verb", "usecount"}, {"tag", 3}, {"diff", 1}});
+  ck_assert_int_eq(ErrorOf(s.Ask(bookmark)), EBUSY);
+  s.Ask({{"verb", "usecount"}, {"tag", 3}, {"diff", -1}});
+  ck_assert_int_eq(kernel->Attach(base), 0);
+  ck_assert_int_eq(ErrorOf(s.Ask(bookmark)), EBUSY);
+  kernel->Send(wire::Detach{base});
+  ck_assert_uint_eq(s.Ask(bookmark)["epoch"].get<Epoch>(), base);
+  ck_assert_int_eq(ErrorOf(s.Ask(bookmark)), EALREADY);
+  ck_assert_int_eq(kernel->Attach(base), ENOENT);
+  const auto list = s.Ask({{"verb", "list"}})["snapshots"];
+  ck_assert(list[0]["state"] == "bookmark" && list[0]["tag"] == 3);
+  ck_assert_int_eq(s.Ask({{"verb", "state"}, {"tag", 3}})["state"].get<int>(), 3);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "create"}, {"tag", 3}})), EEXIST);
+  ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "revert"}, {"step", "begin"}, {"tag", 3}})), ESTALE);
+  s.Settle();
+  ck_assert_uint_eq(s.store->space().free_chunks + s.store->TEST_granted(), 100);
+  copy(8);  // the kernel goes on reporting, and its chunk is free again at once
+  ck_assert_uint_eq(s.store->space().free_chunks + s.store->TEST_granted(), 100);
+  std::vector<uint64_t> changed;
+  (void)s.store->Changelist(base, 0, [&](const ChunkRange& range) {
+    changed.push_back(range.chunk);
+    return true;
+  });
+  ck_assert(changed == std::vector<uint64_t>({7, 8}));
+  ck_assert(!s.Ask({{"verb", "changelist"}, {"from", 3}, {"to", -1}}).contains("error"));
+  ck_assert(!s.Ask({{"verb", "delete"}, {"tag", 3}}).contains("error"));
+  ck_assert_uint_eq(kernel->Expect<wire::Resume>().live, 0);
+  s.Settle();
+  ck_assert_int_eq(ErrorOf(s.Ask(bookmark)), ENOENT);
+}
+END_TEST
+
 START_TEST(no_answer_before_the_origin_is_quiet) {
   Served s;
   const auto kernel = s.Link();
@@ -267,7 +310,8 @@ START_TEST(a_resize_closes_the_link_and_waits_for_the_next) {
   kernel = s.Link();  // that sees the old sizes
   ck_assert_int_eq(ErrorOf(tool->Reply()), EINVAL);
   ck_assert_uint_eq(s.store->origin_size(), test::kOriginChunks * 4096);
-  tool->Request({{"verb", "resize"}, {"origin", (test::kOriginChunks + 5) * 4096}, {"store", 120 * 512}});
+  tool->Request(
+      {{"verb", "resize"}, {"origin", (test::kOriginChunks + 5) * 4096}, {"store", 120 * 512}});
   kernel->ExpectClosed();
   kernel = s.Unlinked();
   (void)kernel->Greet(s.store->uuid(), (test::kOriginChunks + 5) * 8, 120);
@@ -275,7 +319,8 @@ START_TEST(a_resize_closes_the_link_and_waits_for_the_next) {
   const auto answer = tool->Reply();
   ck_assert_uint_eq(answer["origin_size"].get<uint64_t>(), (test::kOriginChunks + 5) * 4096);
   ck_assert_uint_eq(answer["store_size"].get<uint64_t>(), 120 * 512);
-  ck_assert_uint_eq(s.Ask({{"verb", "size"}})["sectors"].get<uint64_t>(), (test::kOriginChunks + 5) * 8);
+  ck_assert_uint_eq(s.Ask({{"verb", "size"}})["sectors"].get<uint64_t>(),
+                    (test::kOriginChunks + 5) * 8);
   ck_assert_int_eq(ErrorOf(s.Ask({{"verb", "resize"}, {"meta", 4096}})), EINVAL);
   for (const uint64_t odd : {uint64_t{512}, uint64_t{4095}, 2 * 4096 - uint64_t{512}}) {
     for (const uint64_t chunks : {test::kOriginChunks, test::kOriginChunks - 20}) {
@@ -305,9 +350,8 @@ START_TEST(a_slow_commit_does_not_take_the_kernels_time) {
   const unsigned commits = s.store->TEST_commits();
   const auto other = s.Tool();
   other->Request({{"verb", "priority"}, {"tag", 0}, {"priority", 3}});
-  kernel->Send(wire::Hello{.uuid = s.store->uuid(),
-                           .origin_sectors = test::kOriginChunks * 8,
-                           .store_sectors = 100});
+  kernel->Send(wire::Hello{
+      .uuid = s.store->uuid(), .origin_sectors = test::kOriginChunks * 8, .store_sectors = 100});
   (void)kernel->Expect<wire::Welcome>();
   ck_assert_uint_eq(s.store->TEST_commits(), commits + 1);
   s.store->TEST_SlowCommits(std::chrono::milliseconds(0));
@@ -324,8 +368,9 @@ START_TEST(a_slow_commit_does_not_take_the_kernels_time) {
 }
 END_TEST
 
-UNIT_MAIN("server_control", without_a_kernel_snapshots_need_no_barrier,
-          no_answer_before_the_origin_is_quiet, a_barrier_that_takes_too_long_is_called_off,
+UNIT_MAIN("server_control", a_snapshot_becomes_a_bookmark_when_nothing_uses_it,
+          without_a_kernel_snapshots_need_no_barrier, no_answer_before_the_origin_is_quiet,
+          a_barrier_that_takes_too_long_is_called_off,
           an_attached_kernel_without_link_is_waited_for, and_not_for_ever,
           a_detached_kernel_is_not_waited_for, several_snapshots_share_one_barrier,
           what_is_in_use_is_not_deleted, malformed_requests_are_answered,

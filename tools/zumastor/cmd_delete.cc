@@ -26,7 +26,7 @@ Status CheckNotHeld(const LiveVolume& volume, const std::vector<Tag>& tags) {
   const auto refuse = [&](Tag tag, const std::string& who, const std::string& what) -> Status {
     // One that was given up is of no use to anybody.
     const bool usable = std::ranges::any_of(
-        *snapshots, [tag](const LiveSnapshot& s) { return s.tag == tag && s.ok(); });
+        *snapshots, [tag](const LiveSnapshot& s) { return s.tag == tag && s.state != "given-up"; });
     if (!usable) return {};
     return Fail(EBUSY, volume.name() + ": snapshot " + std::to_string(tag) + ": " + who +
                            " needs it; " + what);

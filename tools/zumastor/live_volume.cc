@@ -147,6 +147,13 @@ Status LiveVolume::DetachSnapshot(Tag tag) const {
               SnapshotPath(name(), tag) + ": " + (use && !use->empty() ? *use : s.error().text));
 }
 
+Status LiveVolume::BookmarkSnapshot(Tag tag) const {
+  if (Status s = DetachSnapshot(tag); !s) return s;
+  auto answer = Ask({{"verb", "bookmark"}, {"tag", tag}});
+  if (!answer) return Pass(answer);
+  return {};
+}
+
 Status LiveVolume::DeleteSnapshot(Tag tag) const {
   if (Status s = DetachSnapshot(tag); !s) return s;
   auto answer = Ask({{"verb", "delete"}, {"tag", tag}});

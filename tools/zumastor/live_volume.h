@@ -25,7 +25,7 @@ namespace ddsnap {
 struct LiveSnapshot {
   Tag tag = 0;
   std::string created;  // RFC 3339, UTC
-  std::string state;    // "ok", "given-up", "deleting"
+  std::string state;    // "ok", "given-up", "deleting", "bookmark"
   [[nodiscard]] bool ok() const { return state == "ok"; }
 };
 
@@ -63,6 +63,8 @@ class LiveVolume {
   // A device for the snapshot, and its name in /dev/zumastor.
   [[nodiscard]] Status AttachSnapshot(Tag tag) const;
   [[nodiscard]] Status DetachSnapshot(Tag tag) const;
+  // Unmounts it, detaches it and has the server forget its content.
+  [[nodiscard]] Status BookmarkSnapshot(Tag tag) const;
   // Unmounts it, detaches it and has the server forget it.
   [[nodiscard]] Status DeleteSnapshot(Tag tag) const;
 

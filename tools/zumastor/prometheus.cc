@@ -88,10 +88,11 @@ void Metrics::AddServer(const Labels& volume, const Json& report) {
 }
 
 void Metrics::AddSnapshots(const Labels& volume, const Json& list) {
-  std::map<std::string, uint64_t> states = {{"ok", 0}, {"given-up", 0}};
+  std::map<std::string, uint64_t> states = {{"ok", 0}, {"given-up", 0}, {"bookmark", 0}};
   uint64_t last = 0;
   for (const Json& snapshot : list) {
-    ++states[snapshot.value("state", "")];
+    const std::string state = snapshot.value("state", "");
+    ++states[state];
     last = std::max(last, Seconds(snapshot.value("created", "")));
   }
   for (const auto& [state, count] : states) {

@@ -108,7 +108,7 @@ Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
              const std::function<void(PeerRecord&)>& change) {
   auto records = volume.LoadRecords();
   if (!records) return Pass(records);
-  const Tag tag = *state.after;
+  const Tag tag = state.after->tag;
   auto& rotations = records->snapshots[tag].rotations;
   if (std::ranges::find(rotations, kReceivedRotation) == rotations.end())
     rotations.emplace_back(kReceivedRotation);
@@ -127,7 +127,7 @@ Status AdoptEarlier(LiveVolume& volume, repl::FileReceiveLog& log) {
   auto state = log.Load();
   if (!state) return Pass(state);
   if (!*state || !(*state)->complete) return {};
-  auto usable = (*state)->after ? IsUsable(volume, *(*state)->after) : Result<bool>(false);
+  auto usable = (*state)->after ? IsUsable(volume, (*state)->after->tag) : Result<bool>(false);
   if (!usable) return Pass(usable);
   if (!*usable) {
     Warn(volume.name() + ": the snapshot that came last is gone: everything has to come again");
@@ -135,8 +135,8 @@ Status AdoptEarlier(LiveVolume& volume, repl::FileReceiveLog& log) {
   }
   auto records = volume.LoadRecords();
   if (!records) return Pass(records);
-  if (records->source.held == (*state)->after) {
-    Present(volume, *(*state)->after);
+  if (records->source.held == (*state)->after->tag) {
+    Present(volume, (*state)->after->tag);
     return {};
   }
   return Adopt(volume, **state, [](PeerRecord& peer) {
@@ -218,11 +218,11 @@ Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
   if (!(*state)->before) return log.Forget();
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
-  auto usable = IsUsable(*volume, *(*state)->before);
+  auto usable = IsUsable(*volume, (*state)->before->tag);
   if (!usable) return Pass(usable);
   if (!*usable) return log.Forget();  // it was given up
   auto reverted =
-      RevertReplica(*volume, log, **state, *(*state)->before, [](uint64_t, uint64_t) {});
+      RevertReplica(*volume, log, **state, (*state)->before->tag, [](uint64_t, uint64_t) {});
   if (!reverted) return Pass(reverted);
   return RememberOld(log, **state);
 }
@@ -362,7 +362,7 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   if (!volume) return Pass(volume);
   if (!*state || (*state)->complete) return volume->Revert(tag, progress);
   auto reverted = RevertReplica(*volume, log, **state, tag, progress);
-  if (!reverted || (*state)->before != tag) return reverted;
+  if (!reverted || !(*state)->before || (*state)->before->tag != tag) return reverted;
   if (Status s = RememberOld(log, **state); !s) return Pass(s);
   return reverted;
 }

@@ -46,7 +46,7 @@ Status RememberStep(const SendJob& job, const ServerVolume& volume,
   std::optional<repl::SnapshotId> held;
   if (state && (state->complete || !state->what.base.none)) {
     const repl::SnapshotId& id = state->complete ? state->what.target : state->what.base;
-    if (auto known = volume.WithEpoch(id.epoch)) held = *known;
+    if (auto known = volume.BaseWithEpoch(id.epoch)) held = *known;
   }
   return UpdatePeer(job.volume, job.target, [&](PeerRecord& peer) {
     peer.held.reset();
@@ -108,7 +108,8 @@ Result<bool> WriteNext(const SendJob& job, DeltaFolder& folder, ProgressLine& li
     state->what.volume = volume->uuid;
     state->what.target = *newest;
   }
-  auto step = ChooseStep(*volume, state);
+  // Whoever restores from files compares with the base.
+  auto step = ChooseStep(*volume, state, /*bookmarks=*/false);
   if (!step) return Pass(step);
   const bool stream = step->kind == Step::Kind::kStream;
   if (stream && folder.NeedsFull()) step->base.reset();
@@ -252,8 +253,11 @@ Status MakeFreshSnapshot(const std::string& volume) {
   return {};
 }
 
-Result<Step> ChooseStep(const ServerVolume& volume,
-                        const std::optional<repl::ReceiveState>& state) {
+Result<Step> ChooseStep(const ServerVolume& volume, const std::optional<repl::ReceiveState>& state,
+                        bool bookmarks) {
+  const auto base_with = [&](Epoch epoch) {
+    return bookmarks ? volume.BaseWithEpoch(epoch) : volume.WithEpoch(epoch);
+  };
   Step step;
   if (state && state->what.volume != volume.uuid)
     return Fail(ESTALE,
@@ -265,7 +269,7 @@ Result<Step> ChooseStep(const ServerVolume& volume,
   if (!state->complete) {
     auto target = volume.WithEpoch(state->what.target.epoch);
     const bool full = state->what.base.none;
-    auto base = volume.WithEpoch(state->what.base.epoch);
+    auto base = base_with(state->what.base.epoch);
     if (!target || (!full && !base)) {
       step.kind = Step::Kind::kGoBack;
       return step;
@@ -281,7 +285,7 @@ Result<Step> ChooseStep(const ServerVolume& volume,
       volume.snapshots, [held](const repl::SnapshotId& id) { return id.epoch > held; });
   if (newer == volume.snapshots.end()) return Step{};
   // Without a base that both have, everything has to go over again.
-  if (auto base = volume.WithEpoch(held)) {
+  if (auto base = base_with(held)) {
     step.base = *base;
     step.target = *newer;
   }
@@ -300,7 +304,7 @@ Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& 
     return Fail(status->error.code, connection.sink.name() + ": " + status->error.text);
   auto volume = AskServerVolume(job.volume);
   if (!volume) return Pass(volume);
-  auto step = ChooseStep(*volume, status->state);
+  auto step = ChooseStep(*volume, status->state, /*bookmarks=*/true);
   if (!step) return Fail(step.error().code, connection.sink.name() + ": " + step.error().text);
   if (Status s = RememberStep(job, *volume, status->state, *step); !s) return Pass(s);
   if (step->kind == Step::Kind::kNothing) return false;

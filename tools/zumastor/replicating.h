@@ -45,9 +45,11 @@ struct Step {
   repl::SnapshotId target;
   uint64_t begin = 0, limit = 0;  // see DeltaSender::Send
 };
-// By a receiver's status.  ESTALE: it is a replica of another volume.
+// By a receiver's status.  ESTALE: it is a replica of another volume.  `bookmarks`: the receiver
+// takes differences to what is only a bookmark here.
 [[nodiscard]] Result<Step> ChooseStep(const ServerVolume& volume,
-                                      const std::optional<repl::ReceiveState>& state);
+                                      const std::optional<repl::ReceiveState>& state,
+                                      bool bookmarks);
 
 // Sends one snapshot to a receiver that is connected; true if there may be more to send.
 // `link_failed` says whether an error is worth another try.

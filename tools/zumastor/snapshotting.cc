@@ -164,7 +164,11 @@ Status ExpireSnapshots(LiveVolume& volume) {
     const auto record = records->snapshots.find(snapshot.tag);
     if (record == records->snapshots.end()) continue;
     if (snapshot.ok() && !record->second.rotations.empty()) continue;
-    if (snapshot.ok() && held.contains(snapshot.tag)) continue;
+    if (held.contains(snapshot.tag) && snapshot.state != "given-up") {
+      if (!snapshot.ok() || !MayBeBookmark(*records, snapshot.tag, ::time(nullptr))) continue;
+      if (Status s = volume.BookmarkSnapshot(snapshot.tag); !s && all) all = s;
+      continue;
+    }
     if (Status s = volume.DeleteSnapshot(snapshot.tag); !s && all) all = s;
   }
   if (auto now = volume.Snapshots())

@@ -185,6 +185,36 @@ rotations() {
 	run zumastor define schedule a --hourly 0
 }
 
+# A target that is away for days: what it holds becomes a bookmark here, which keeps no data, and is
+# what the next difference builds on all the same.
+part_bookmark() {
+	local base newest
+	pair
+	base=$(target hostb:b .snapshot)
+	is "$(tags a "map(select(.tag == $base)) | .[0].rotations | join(\",\")")" replica "rotations of the base"
+	cut_link hostb
+	scribble 2
+	refused hostb zumastor replicate a hostb:b --wait
+	is "$(tags a "map(select(.tag == $base)) | .[0].state")" ok "the base of a target that is away for minutes"
+	run date -s '+2 days'
+	scribble 1
+	refused hostb zumastor replicate a hostb:b --wait
+	is "$(tags a "map(select(.tag == $base)) | .[0].state")" bookmark "the base of a target that is away for days"
+	[ ! -e "/dev/zumastor/a@$base" ] || fail "a bookmark has a device"
+	is "$(zumastor status a --json | jq "[.snapshots[] | select(.tag == $base)] | .[0].unshared")" 0 "chunks that the bookmark keeps"
+	refused 'needs it' zumastor delete a "$base"
+	mend_link hostb
+	run zumastor replicate a hostb:b --wait
+	newest=$(newest a)
+	is "$(target hostb:b .snapshot)" "$newest" "what the target holds"
+	identical a b "$newest"
+	within $((2 * mib)) $((5 * mib)) "$(target hostb:b .bytes)" "bytes of a difference to a bookmark"
+	is "$(tags a "map(select(.tag == $base)) | length")" 0 "bookmarks that nobody needs"
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+}
+
 part_chain() {
 	local before tag last
 	pair
@@ -436,7 +466,7 @@ while [[ ${1:-} == --* ]]; do
 	esac
 	shift
 done
-[ $# -gt 0 ] || set -- define first increments chain fetch mount restricted refusals faults aborts directory week forget
+[ $# -gt 0 ] || set -- define first increments bookmark chain fetch mount restricted refusals faults aborts directory week forget
 # No hour begins while a part counts hourly snapshots.
 run date -s "@$(((EPOCHSECONDS / 3600 + 1) * 3600 + 300))"
 hosts
