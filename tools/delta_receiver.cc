@@ -52,14 +52,9 @@ Result<std::string> KeyOf(const ReceiverOptions& options) {
   return StableName(error ? options.device : full.lexically_normal().string());
 }
 
-// Two snapshots of one second would have one folder.
-void AwaitNextSecond(const repl::SnapshotId& newest) {
-  while (::time(nullptr) == newest.created_ns / 1'000'000'000)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-}
-
 // Not another one, to which the tag was given later.
-std::optional<repl::SnapshotId> FindLocal(const ServerVolume& volume, const repl::LocalSnapshot& local) {
+std::optional<repl::SnapshotId> FindLocal(const ServerVolume& volume,
+                                          const repl::LocalSnapshot& local) {
   auto snapshot = volume.WithTag(local.tag);
   if (!snapshot || (local.epoch != 0 && snapshot->epoch != local.epoch)) return std::nullopt;
   return *snapshot;
@@ -74,6 +69,11 @@ Result<std::optional<repl::LocalSnapshot>> Create(ControlClient& client, Tag tag
 }
 
 }  // namespace
+
+void AwaitNextSecond(const repl::SnapshotId& newest) {
+  while (::time(nullptr) == newest.created_ns / 1'000'000'000)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
 
 void AddReceiverOptions(Arguments& args, ReceiverOptions* options) {
   args.Add("--state", &options->state,

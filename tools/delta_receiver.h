@@ -29,6 +29,9 @@ struct ReceiverOptions {
 // --state --server --tag --no-snapshot --zeroed --json, DEVICE
 void AddReceiverOptions(Arguments& args, ReceiverOptions* options);
 
+// Two snapshots of one second would have one folder.
+void AwaitNextSecond(const repl::SnapshotId& newest);
+
 class DeltaReceiver {
  public:
   // Finds the server and the state; the device is not opened yet.
@@ -41,6 +44,8 @@ class DeltaReceiver {
       std::function<Status(uint64_t)> acknowledged = {});
 
   [[nodiscard]] repl::FileReceiveLog& log() { return log_; }
+  // After Open.
+  [[nodiscard]] const repl::ContentDevice& device() const { return *device_; }
 
  private:
   DeltaReceiver(ReceiverOptions options, std::string path)

@@ -6,6 +6,7 @@
 #ifndef DDSNAP_REPL_CONTENT_DEVICE_H_
 #define DDSNAP_REPL_CONTENT_DEVICE_H_
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,11 @@
 #include "base/status.h"
 
 namespace ddsnap::repl {
+
+// What a disk says of a place that cannot be read.
+[[nodiscard]] inline bool IsLost(const Error& error) {
+  return error.code == EIO || error.code == ENODATA || error.code == EILSEQ;
+}
 
 class ContentDevice {
  public:

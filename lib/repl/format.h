@@ -16,6 +16,7 @@ using Magic = std::array<uint8_t, 8>;
 inline constexpr Magic kChangelistMagic = {'d', 'd', 'c', 'h', 'g', 'l', 's', 0x1a};
 inline constexpr Magic kDeltaMagic = {'d', 'd', 'd', 'e', 'l', 't', 'a', 0x1a};
 inline constexpr Magic kReplyMagic = {'d', 'd', 'r', 'e', 'p', 'l', 'y', 0x1a};
+inline constexpr Magic kVerifyMagic = {'d', 'd', 'v', 'e', 'r', 'f', 'y', 0x1a};
 
 inline constexpr uint32_t kVersion = 1;
 inline constexpr uint32_t kNoBaseSums = 1;  // feature of a delta
@@ -37,6 +38,9 @@ inline constexpr uint32_t kStatusRecord = TypeCode("STAT");
 inline constexpr uint32_t kAckRecord = TypeCode("ACK.");
 inline constexpr uint32_t kDoneRecord = TypeCode("DONE");
 inline constexpr uint32_t kFailRecord = TypeCode("FAIL");
+inline constexpr uint32_t kAskRecord = TypeCode("ASK.");
+inline constexpr uint32_t kSumsRecord = TypeCode("SUMS");
+inline constexpr uint32_t kSnapshotRecord = TypeCode("SNAP");
 inline constexpr uint32_t kSkippable = 1;  // record flag
 
 struct RawBegin {
@@ -124,6 +128,30 @@ struct RawPosition {
   Le64 position;
 };
 static_assert(sizeof(RawPosition) == 8);
+
+// What is compared, and the sums of it.
+inline constexpr uint64_t kToCompare = 0, kToMend = 1;
+struct RawVerifyHead {
+  RawChangelistHead what;
+  Le64 purpose;
+};
+static_assert(sizeof(RawVerifyHead) == 104);
+
+inline constexpr uint32_t kMaxSums = 1024;  // of one range
+struct RawSumRange {
+  Le64 offset;
+  Le32 length;
+  Le32 unit;
+};
+static_assert(sizeof(RawSumRange) == 16);
+static_assert(sizeof(RawSumRange) + kMaxSums * sizeof(Sum) <= kMaxBody);
+
+inline constexpr uint32_t kOriginIsSnapshot = 1;  // flag
+struct RawSnapshot {
+  Le32 tag;
+  Le32 flags;
+};
+static_assert(sizeof(RawSnapshot) == 8);
 
 }  // namespace ddsnap::repl
 

@@ -38,35 +38,82 @@ Status ReplyWriter::PutFail(const Error& error) {
   return records_.Put(kFailRecord, body);
 }
 
+Status ReplyWriter::PutSums(const SumRange& range, std::span<const Sum> sums) {
+  const RawSumRange raw{range.offset, range.length, range.unit};
+  std::vector<std::byte> body(sizeof raw + sums.size_bytes());
+  std::memcpy(body.data(), &raw, sizeof raw);
+  std::memcpy(body.data() + sizeof raw, sums.data(), sums.size_bytes());
+  return records_.Put(kSumsRecord, body);
+}
+
+Status ReplyWriter::PutSnapshot(Tag tag, bool origin_is_it) {
+  return records_.PutStruct(kSnapshotRecord,
+                            RawSnapshot{tag, origin_is_it ? kOriginIsSnapshot : 0u});
+}
+
 ReplyReader::ReplyReader(ByteSource& source)
     : records_(source, kReplyMagic, "reply of a receiver") {}
 
 Result<Reply> ReplyReader::Next() {
   static constexpr std::array kFirst = {kStatusRecord, kFailRecord};
-  static constexpr std::array kRest = {kAckRecord, kDoneRecord, kFailRecord};
+  static constexpr std::array kRest = {kAckRecord, kDoneRecord, kFailRecord, kSumsRecord,
+                                       kSnapshotRecord};
   const std::span<const uint32_t> known = begun_ ? std::span<const uint32_t>(kRest) : kFirst;
   if (Status s = records_.Next(known, &record_); !s) return Pass(s);
   begun_ = true;
   if (!record_.payload.empty()) return records_.Damaged(record_.offset, "unexpected payload");
   if (record_.type == kStatusRecord) return TakeStatus();
+  if (record_.type == kFailRecord) return TakeFail();
+  if (record_.type == kSumsRecord) return TakeSums();
+  if (record_.type == kSnapshotRecord) return TakeSnapshot();
   Reply reply;
-  if (record_.type == kFailRecord) {
-    Le32 code;
-    if (!GetStruct(record_.body, &code)) return records_.Damaged(record_.offset, "impossible size");
-    reply.kind = Reply::Kind::kFail;
-    const auto* text = reinterpret_cast<const char*>(record_.body.data());
-    reply.error = {static_cast<int>(uint32_t{code}),
-                   {text + sizeof code, std::min(record_.body.size() - sizeof code, kMaxText)}};
-    // It goes to a terminal, and into files of JSON: one line of plain letters.
-    for (char& c : reply.error.text) {
-      if (static_cast<unsigned char>(c) < ' ' || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-    }
-    return reply;
-  }
   RawPosition raw;
   if (!GetStruct(record_.body, &raw)) return records_.Damaged(record_.offset, "impossible size");
   reply.kind = record_.type == kDoneRecord ? Reply::Kind::kDone : Reply::Kind::kAck;
   reply.position = raw.position;
+  return reply;
+}
+
+Result<Reply> ReplyReader::TakeFail() {
+  Le32 code;
+  if (!GetStruct(record_.body, &code)) return records_.Damaged(record_.offset, "impossible size");
+  Reply reply;
+  reply.kind = Reply::Kind::kFail;
+  failed_ = true;
+  const auto* text = reinterpret_cast<const char*>(record_.body.data());
+  reply.error = {static_cast<int>(uint32_t{code}),
+                 {text + sizeof code, std::min(record_.body.size() - sizeof code, kMaxText)}};
+  // It goes to a terminal, and into files of JSON: one line of plain letters.
+  for (char& c : reply.error.text) {
+    if (static_cast<unsigned char>(c) < ' ' || static_cast<unsigned char>(c) >= 0x7f) c = '?';
+  }
+  return reply;
+}
+
+// Whether the range is the one that was asked for is the asker's to see.
+Result<Reply> ReplyReader::TakeSums() const {
+  RawSumRange raw;
+  if (!GetStruct(record_.body, &raw)) return records_.Damaged(record_.offset, "impossible size");
+  Reply reply;
+  reply.kind = Reply::Kind::kSums;
+  reply.range = {.offset = raw.offset, .length = raw.length, .unit = raw.unit};
+  if (reply.range.unit == 0 || reply.range.count() > kMaxSums ||
+      record_.body.size() - sizeof raw != reply.range.count() * sizeof(Sum))
+    return records_.Damaged(record_.offset, "impossible number of sums");
+  reply.sums.resize(reply.range.count());
+  if (!reply.sums.empty())
+    std::memcpy(reply.sums.data(), record_.body.data() + sizeof raw,
+                reply.sums.size() * sizeof(Sum));
+  return reply;
+}
+
+Result<Reply> ReplyReader::TakeSnapshot() const {
+  RawSnapshot raw;
+  if (!GetStruct(record_.body, &raw)) return records_.Damaged(record_.offset, "impossible size");
+  Reply reply;
+  reply.kind = Reply::Kind::kSnapshot;
+  reply.tag = raw.tag;
+  reply.origin_is_it = (raw.flags & kOriginIsSnapshot) != 0;
   return reply;
 }
 

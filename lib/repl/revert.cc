@@ -20,11 +20,6 @@ struct Piece {
   AlignedBytes want, have;
 };
 
-// What a disk says of a place that cannot be read.
-bool IsLost(const Error& error) {
-  return error.code == EIO || error.code == ENODATA || error.code == EILSEQ;
-}
-
 class Work {
  public:
   Work(const ContentDevice& snapshot, const ContentDevice& origin, const RevertOptions& options)

@@ -29,7 +29,9 @@ void Receive(std::span<const std::byte> bytes, FaultContent& device, FaultLog& l
   options.window_ns = 0;
   options.before = [](const DeltaHead&) -> Result<std::optional<Tag>> { return Tag{1}; };
   options.completed = [](const DeltaHead&) -> Result<std::optional<Tag>> { return Tag{2}; };
-  options.same_as = [](Tag tag, uint64_t from) -> Result<bool> { return tag == 2 || from > 0; };
+  options.same_as = [](const LocalSnapshot& snapshot, uint64_t from) -> Result<bool> {
+    return snapshot.tag == 2 || from > 0;
+  };
   if (auto done = ReceiveDelta(source, device, log, options)) {
     if (done->head.common.target.size > kDevice) std::abort();
     auto state = log.Load();

@@ -31,6 +31,7 @@ cases=(
 	'zumastor define ta|zumastor define target '
 	'zumastor replicate m|zumastor replicate my-vol '
 	'zumastor replicate my-vol ba|zumastor replicate my-vol backup:copy '
+	'zumastor verify my-vol ba|zumastor verify my-vol backup:copy '
 	'zumastor forget target my-vol ba|zumastor forget target my-vol backup:copy '
 	'zumastor rest|zumastor restore '
 	'zumastor restore /srv/deltas /dev/sdz --ta|zumastor restore /srv/deltas /dev/sdz --tag '

@@ -30,6 +30,7 @@ extern const Command kStatus;
 extern const Command kStop;
 extern const Command kTakeDown;
 extern const Command kThaw;
+extern const Command kVerify;
 
 }  // namespace ddsnap
 

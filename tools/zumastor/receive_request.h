@@ -13,6 +13,9 @@ using ReceiveRequest = std::array<char, 8>;
 // Go back to what was there before the stream that was cut off.
 inline constexpr ReceiveRequest kGoBackRequest = {'d', 'd', 'g', 'o', 'b', 'c', 'k', 0x1a};
 
+// Tell by sums what is there: how the records of doc/delta-format.md, "Comparing", begin.
+inline constexpr ReceiveRequest kVerifyRequest = {'d', 'd', 'v', 'e', 'r', 'f', 'y', 0x1a};
+
 }  // namespace ddsnap
 
 #endif  // DDSNAP_TOOLS_ZUMASTOR_RECEIVE_REQUEST_H_

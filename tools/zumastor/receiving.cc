@@ -22,6 +22,7 @@
 #include "report.h"
 #include "snapshot_mounts.h"
 #include "snapshotting.h"
+#include "verify_answers.h"
 #include "volume/rotation.h"
 #include "volume_lock.h"
 
@@ -74,6 +75,8 @@ repl::FileReceiveLog LogOf(const VolumeConfig& config) {
   return repl::FileReceiveLog(repl::FileReceiveLog::DefaultPath("volume-" + config.uuid));
 }
 
+}  // namespace
+
 Result<DeltaReceiver> FindReceiver(const VolumeConfig& config) {
   ReceiverOptions options;
   options.device = OriginPath(config.name);
@@ -81,6 +84,8 @@ Result<DeltaReceiver> FindReceiver(const VolumeConfig& config) {
   options.state = LogOf(config).path();
   return DeltaReceiver::Find(options);
 }
+
+namespace {
 
 Status RequireUp(const VolumeConfig& config) {
   if (dm::NumberOfName(OriginDmName(config.name))) return {};
@@ -103,7 +108,8 @@ void Present(LiveVolume& volume, Tag newest) {
   if (Status s = ExpireSnapshots(volume); !s) Warn(s.error().text);
 }
 
-// The snapshot of what came last belongs to the replica's rotation.
+}  // namespace
+
 Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
              const std::function<void(PeerRecord&)>& change) {
   auto records = volume.LoadRecords();
@@ -121,8 +127,10 @@ Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
   return {};
 }
 
-// The same, later, for a process that has died before it could do that.  A replica whose snapshot
-// of what came last is gone is one that nobody can tell what it holds: it starts anew.
+namespace {
+
+// The same as Adopt, later, for a process that has died before it could do that.  A replica whose
+// snapshot of what came last is gone is one that nobody can tell what it holds: it starts anew.
 Status AdoptEarlier(LiveVolume& volume, repl::FileReceiveLog& log) {
   auto state = log.Load();
   if (!state) return Pass(state);
@@ -227,14 +235,29 @@ Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
   return RememberOld(log, **state);
 }
 
-// What was sent, by its first bytes.  The lock ends who has received before.
-Status TakeRequest(const VolumeConfig& config, const ReceiveRequest& first, Connection& connection,
-                   repl::ReplyWriter& replies, ProgressLine& line) {
+// That a comparison failed is the other side's to report: nothing is wrong with what was received.
+Result<bool> Verify(const VolumeConfig& config, BegunSource& source, repl::ReplyWriter& replies) {
+  bool mending = false;
+  Status s = AnswerVerification(config, source, replies, &mending);
+  if (s) return true;
+  if (mending) return Pass(s);
+  Warn(s.error().text);
+  (void)replies.PutFail(s.error());
+  return false;
+}
+
+// What was sent, by its first bytes.  The lock ends who has received before.  False: the other side
+// has been told how it ended.
+Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first,
+                         Connection& connection, repl::ReplyWriter& replies, ProgressLine& line) {
   auto lock = CommandLock::OfReceiving(config.name);
   if (!lock) return Pass(lock);
-  if (first == kGoBackRequest) return GoBackLocked(config.name, LogOf(config));
   BegunSource source(std::as_bytes(std::span(first)), connection.source);
-  return ReceiveStream(config, source, replies, line);
+  if (first == kVerifyRequest) return Verify(config, source, replies);
+  Status s = first == kGoBackRequest ? GoBackLocked(config.name, LogOf(config))
+                                     : ReceiveStream(config, source, replies, line);
+  if (!s) return Pass(s);
+  return true;
 }
 
 // What came last, and is in the records, on devices and in folders by now.
@@ -308,9 +331,9 @@ Result<bool> ReceiveInto(const std::string& volume, Connection& connection, Prog
   if (!n) return Pass(n);
   if (*n == 0) return false;
   if (*n < first.size()) return refuse({EBADMSG, connection.sink.name() + ": cut off at once"});
-  if (Status s = TakeRequest(*config, first, connection, replies, line); !s)
-    return refuse(s.error());
-  (void)replies.PutDone(0);
+  auto done = TakeRequest(*config, first, connection, replies, line);
+  if (!done) return refuse(done.error());
+  if (*done) (void)replies.PutDone(0);
   LetRead(connection);
   return true;
 }

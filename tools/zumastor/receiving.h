@@ -7,14 +7,24 @@
 #ifndef DDSNAP_TOOLS_ZUMASTOR_RECEIVING_H_
 #define DDSNAP_TOOLS_ZUMASTOR_RECEIVING_H_
 
+#include <functional>
 #include <string>
 
+#include "../delta_receiver.h"
 #include "../progress.h"
 #include "../transmitting.h"
 #include "live_volume.h"
 #include "volume/volume_config.h"
 
 namespace ddsnap {
+
+// The origin of a replica, and the state of what it has received.
+[[nodiscard]] Result<DeltaReceiver> FindReceiver(const VolumeConfig& config);
+
+// The snapshot of what came last (state.after) belongs to the replica's rotation, and is what it
+// shows.  `change`: what else is remembered.
+[[nodiscard]] Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
+                           const std::function<void(PeerRecord&)>& change);
 
 // Serves one connection: tells what the replica holds, and does what the other side then sends.
 // False: it has closed without sending anything.  An error has been told to the other side.

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Replication as an administrator meets it: host A with volume a, host B with b, host C with c.
-#   replicate.sh [--soak] [--seed N] [PART...]      every part, unless some are named; each can be run alone
+#   replicate.sh [--soak] [--seed N] [PART...]      each part can be run alone; without names all, but chain, mount,
+#                                                   aborts and week with --soak alone
 # shellcheck source=tests/system/package/replicate_lib.sh
 . "$(dirname "$0")/replicate_lib.sh"
 # shellcheck source=tests/system/package/replicate_faults.sh
@@ -84,6 +85,7 @@ completion() {
 	is "$(complete_words zumastor define '')" "schedule source target volume" "completion of define"
 	offers 'receive replicate restore' ''
 	is "$(complete_words zumastor replicate a '')" hostb:b "completion of targets"
+	is "$(complete_words zumastor verify a '')" hostb:b "completion of targets to verify"
 	is "$(complete_words zumastor forget target a '')" hostb:b "completion of targets to forget"
 	offers 'a b' define target ''
 	offers 'source target' forget ''
@@ -409,6 +411,115 @@ refused_restores() {
 	unloop "$dev"
 }
 
+# flip DEVICE BYTE: it becomes another one, past all caches.
+flip() {
+	local block=$(($2 / 4096)) byte
+	run dd if="$1" of=/run/block bs=4096 skip=$block count=1 iflag=direct status=none
+	byte=$(od -An -tu1 -j $(($2 % 4096)) -N 1 /run/block)
+	# shellcheck disable=SC2059 # the format is the byte
+	printf "\\x$(printf %x $((byte ^ 1)))" | dd of=/run/block bs=1 seek=$(($2 % 4096)) conv=notrunc status=none
+	run dd if=/run/block of="$1" bs=4096 seek=$block conv=notrunc oflag=direct status=none
+	rm /run/block
+}
+# verified STATUS FILTER EXPECTED WHAT [OPTION]: of a verification of hostb:b.
+verified() {
+	local out
+	out=$(zumastor verify a hostb:b --json "${@:5}" 2>/run/verify.err)
+	is $? "$1" "$4: exit status ($out $(cat /run/verify.err))"
+	is "$(jq -c "$2" <<<"$out")" "$3" "$4"
+}
+# says STATUS LINE [OPTION]: the same for people.
+says() {
+	local out
+	out=$(zumastor verify a hostb:b "${@:3}")
+	is "$? $out" "$1 $2" "what verify says"
+}
+# What is wrong downstream is found to the chunk, and mended; with a key that may do nothing but send.
+part_verify() {
+	local tag wire chunk=16384 first=$((20 * mib + 12345)) second=$((40 * mib + 5)) at good
+	pair
+	tag=$(target hostb:b .snapshot)
+	key_for hostb 'command="zumastor receive b --restrict",restrict'
+	wire=$(carried hostb)
+	says 0 "b on hostb: snapshot $tag is the same: ${size}M compared"
+	within 0 $((mib / 4)) $(($(carried hostb) - wire)) "bytes that a comparison sends"
+	verified 0 '[.volume, .target, .snapshot, .compared, .different, .ranges, .origin_differs, .repaired]' \
+		"[\"a\",\"hostb:b\",$tag,$((size * mib)),0,[],false,false]" "what is the same"
+	before=$(tags b 'map(.tag)')
+	# One byte of the replica itself: what it holds is good still, and increments would be refused.
+	flip /dev/zumastor/b $second
+	says 1 "b on hostb: snapshot $tag is the same: ${size}M compared; but b was written to since"
+	# And one on the disk below, which both have.
+	at=$((first / chunk * chunk))
+	flip "$(sed -n 's/^Origin=//p' $conf/b.conf)" $first
+	verified 1 '[.different, .ranges, .origin_differs, .repaired]' "[1,[[$at,$chunk]],true,false]" "one byte that differs"
+	says 1 "b on hostb: snapshot $tag differs in 1 chunk (at byte $at)"
+	scribble 1
+	refused 'has changed since' zumastor replicate a hostb:b --wait
+	is "$(tags b 'map(.tag)')" "$before" "snapshots after comparisons"
+	verified 0 '[.snapshot, .different, .ranges, .repaired]' "[$tag,1,[[$at,$chunk]],true]" "a repair" --repair
+	good=$(received b .snapshot)
+	is "$good" 1000000000 "the snapshot of what was mended"
+	is "$(sum "/dev/zumastor/b@$good")" "$(sum "/dev/zumastor/a@$tag")" "what was mended, beside the original"
+	is "$(sum /dev/zumastor/b)" "$(sum "/dev/zumastor/a@$tag")" "b itself, beside the original"
+	[ "$(sum "/dev/zumastor/b@$tag")" != "$(sum "/dev/zumastor/a@$tag")" ] || fail "the damaged snapshot was changed"
+	is "$(tags b "map(select(.tag == $good or .tag == $tag) | .rotations | join(\",\")) | join(\" \")")" "received received" "rotations of the damaged and the good one"
+	is "$(readlink -f /run/zumastor/snapshot/b/received.0)" "$(zumastor status b "$good" --json | jq -r '.snapshots[0].folder')" "received.0"
+	says 0 "b on hostb: snapshot $tag is the same: ${size}M compared"
+	# What comes next builds on it, under the tag that it has here.
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+	repair_cut_off
+	key_for hostb ''
+	verify_folder
+}
+
+# The receiver dies in the midst of a repair: doing it again finishes it.
+repair_cut_off() {
+	local tag sent
+	tag=$(target hostb:b .snapshot)
+	run dd if=/dev/urandom of=/dev/zumastor/b bs=1M seek=8 count=8 conv=notrunc oflag=direct status=none
+	run zumastor define target a hostb:b --rate-limit 1M
+	sent=$(carried hostb)
+	zumastor verify a hostb:b --repair >/run/verify.out 2>&1 &
+	sent_some() { [ $(($(carried hostb) - sent)) -gt $((2 * mib)) ]; }
+	until_true 120 sent_some || fail "nothing is repaired: $(cat /run/verify.out)"
+	run pkill -9 -f "$receiver"
+	wait $! && fail "a repair that was cut off went well: $(cat /run/verify.out)"
+	is "$(wc -l </run/verify.out)" 1 "lines of a repair that was cut off ($(cat /run/verify.out))"
+	run zumastor define target a hostb:b --rate-limit ''
+	verified 1 '[.different, .origin_differs]' '[0,true]' "a repair that was cut off"
+	refused 'has changed since' zumastor replicate a hostb:b --wait
+	says 0 "b on hostb: snapshot $tag is the same: ${size}M compared; but b was written to since: repaired; there the good one is snapshot 1000000001" --repair
+	is "$(sum /dev/zumastor/b)" "$(sum "/dev/zumastor/a@$tag")" "b itself, beside the original"
+	scribble 1
+	run zumastor replicate a hostb:b --wait
+	identical a b "$(newest a)"
+	says 0 "b on hostb: snapshot $(newest a) is the same: ${size}M compared"
+	is "$(problems a; problems b)" "" "problems"
+}
+
+verify_folder() {
+	local folder=/srv/verified file out
+	run zumastor define target a file:$folder
+	refused 'holds nothing' zumastor verify a file:$folder
+	run zumastor replicate a file:$folder --wait
+	scribble 2
+	run zumastor replicate a --wait
+	out=$(zumastor verify a) || fail "verify of all targets: $out"
+	is "$(wc -l <<<"$out")" 2 "lines of two targets ($out)"
+	grep -q "^file:$folder: snapshot $(newest a): [23] deltas lead to it, all sound: " <<<"$out" || fail "verify of a folder: $out"
+	refused 'not repaired' zumastor verify a file:$folder --repair
+	file=$(find $folder -name '*-from-*.delta')
+	cp -a "$file" /root/delta
+	printf damage | dd of="$file" bs=1 seek=$mib conv=notrunc status=none
+	refused "$(basename "$file")" zumastor verify a file:$folder
+	cp -a /root/delta "$file"
+	run zumastor verify a file:$folder
+	refused 'no target' zumastor verify a hostc:c
+	run zumastor forget target a file:$folder
+}
+
 part_forget() {
 	local base before mine
 	pair
@@ -466,7 +577,12 @@ while [[ ${1:-} == --* ]]; do
 	esac
 	shift
 done
-[ $# -gt 0 ] || set -- define first increments bookmark chain fetch mount restricted refusals faults aborts directory week forget
+if [ $# -eq 0 ]; then
+	set -- define first increments bookmark fetch restricted verify refusals faults directory
+	# What takes long, and has much the same paths.
+	[ -z "$soak" ] || set -- "$@" chain mount aborts week
+	set -- "$@" forget
+fi
 # No hour begins while a part counts hourly snapshots.
 run date -s "@$(((EPOCHSECONDS / 3600 + 1) * 3600 + 300))"
 hosts

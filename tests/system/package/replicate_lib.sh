@@ -107,7 +107,10 @@ received() { zumastor status "$1" --json | jq -r ".source | $2"; }
 problems() { zumastor status "$1" --json | jq -r '.problems[].what'; }
 newest() { tags "$1" 'map(select(.state == "ok")) | last | .tag'; }
 # arrived TAG: hostb:b has it, and nothing is under way.
-arrived() { is_now "$(target hostb:b '"\(.state) \(.snapshot)"')" "idle $1"; }
+# Or a later one: whoever tries again may make one.
+arrived() {
+	[ "$(target hostb:b .state)" = idle ] && [ "$(target hostb:b '.snapshot // -1')" -ge "$1" ]
+}
 is_now() {
 	echo "$1"
 	[ "$1" = "$2" ]
