@@ -505,10 +505,10 @@ verify_folder() {
 	refused 'holds nothing' zumastor verify a file:$folder
 	run zumastor replicate a file:$folder --wait
 	scribble 2
-	run zumastor replicate a --wait
+	run zumastor replicate a file:$folder --wait
 	out=$(zumastor verify a) || fail "verify of all targets: $out"
 	is "$(wc -l <<<"$out")" 2 "lines of two targets ($out)"
-	grep -q "^file:$folder: snapshot $(newest a): [23] deltas lead to it, all sound: " <<<"$out" || fail "verify of a folder: $out"
+	grep -q "^file:$folder: snapshot $(newest a): 2 deltas lead to it, all sound: " <<<"$out" || fail "verify of a folder: $out"
 	refused 'not repaired' zumastor verify a file:$folder --repair
 	file=$(find $folder -name '*-from-*.delta')
 	cp -a "$file" /root/delta

@@ -32,7 +32,7 @@ host() {
 	echo "$name $(cat "$dir/key.pub")" >>/root/.ssh/known_hosts
 	run systemd-run -q --unit="sshd-$name" -p KillMode=process /usr/sbin/sshd -D -f "$dir/sshd_config"
 	# Programs keep the machine's file systems and devices; the network alone is another one.
-	run systemd-run -q --unit="relay-$name" nsenter --net="/run/netns/link-$name" \
+	run systemd-run -q --unit="relay-$name" -p SuccessExitStatus=143 nsenter --net="/run/netns/link-$name" \
 		socat TCP-LISTEN:22,fork,reuseaddr "TCP:$net.1:220$2"
 	until_true 60 ssh -o BatchMode=yes "$name" true || fail "$name cannot be reached"
 }
