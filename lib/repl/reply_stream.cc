@@ -42,7 +42,8 @@ Status ReplyWriter::PutSums(const SumRange& range, std::span<const Sum> sums) {
   const RawSumRange raw{range.offset, range.length, range.unit};
   std::vector<std::byte> body(sizeof raw + sums.size_bytes());
   std::memcpy(body.data(), &raw, sizeof raw);
-  std::memcpy(body.data() + sizeof raw, sums.data(), sums.size_bytes());
+  // A range past the volume's end has none, and then there is nothing to copy from.
+  if (!sums.empty()) std::memcpy(body.data() + sizeof raw, sums.data(), sums.size_bytes());
   return records_.Put(kSumsRecord, body);
 }
 
