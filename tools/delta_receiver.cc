@@ -60,6 +60,12 @@ std::optional<repl::SnapshotId> FindLocal(const ServerVolume& volume,
   return *snapshot;
 }
 
+std::unexpected<Error> Gone(const std::string& device, const repl::LocalSnapshot& local) {
+  return Fail(ESTALE,
+              device + ": snapshot " + std::to_string(local.tag) +
+                  " of it is gone, which said what it holds: --forget, and send everything");
+}
+
 Result<std::optional<repl::LocalSnapshot>> Create(ControlClient& client, Tag tag) {
   auto made = client.Call({{"verb", "create"}, {"tag", tag}});
   if (!made) return Pass(made);
@@ -151,12 +157,9 @@ Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotOfState(
   if (!holds) return Pass(holds);
   if (*holds) return repl::LocalSnapshot(snapshot->tag, snapshot->epoch);
   // Where the stream has no extent, nothing else would notice.
-  return Fail(ESTALE, options_.device +
-                          (snapshot ? ": has changed since snapshot " + std::to_string(local->tag) +
-                                          " of it: revert it to that"
-                                    : ": snapshot " + std::to_string(local->tag) +
-                                          " of it is gone, which said what it holds: --forget, "
-                                          "and send everything"));
+  if (!snapshot) return Gone(options_.device, *local);
+  return Fail(ESTALE, options_.device + ": has changed since snapshot " +
+                          std::to_string(local->tag) + " of it: revert it to that");
 }
 
 // A snapshot of what the origin holds: that of what came last, the newest, or a new one.
@@ -210,7 +213,7 @@ Result<bool> DeltaReceiver::SameAs(const repl::LocalSnapshot& local, uint64_t fr
   auto volume = ServerVolume::Ask(*client);
   if (!volume) return Pass(volume);
   auto snapshot = FindLocal(*volume, local);
-  if (!snapshot || local.epoch == 0) return false;
+  if (!snapshot || local.epoch == 0) return Gone(options_.device, local);
   return OriginHolds(*client, options_.server, *volume, *snapshot, *device_, from);
 }
 

@@ -30,9 +30,9 @@ struct ReceiveOptions {
   // Called when the target is whole and durable, before the state says so; again
   // after a crash in between.  Returns the tag of its snapshot.  May be empty.
   std::function<Result<std::optional<LocalSnapshot>>(const DeltaHead&)> completed;
-  // Whether the device holds, from byte `from` on, what that downstream snapshot holds; false if
-  // there is no such snapshot.  Where it is empty nobody can tell: streams without base sums are
-  // refused.
+  // Whether the device holds, from byte `from` on, what that downstream snapshot holds; an error
+  // if there is no such snapshot.  Where it is empty nobody can tell: streams without base sums
+  // are refused.
   std::function<Result<bool>(const LocalSnapshot& snapshot, uint64_t from)> same_as;
   // Everything below is durable.  May be empty.
   std::function<Status(uint64_t position)> acknowledged;

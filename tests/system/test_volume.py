@@ -592,7 +592,7 @@ def test_refusals():
 
 def send(v, file, *argv):
     with open(file, "wb") as out:
-        subprocess.run([DDSNAP, "delta", "send", *argv[:-1], v.sock, argv[-1]], stdout=out,
+        subprocess.run([DDSNAP, "delta", "send", *map(str, argv[:-1]), v.sock, str(argv[-1])], stdout=out,
                        env={**os.environ, "TMPDIR": RUN}, check=True, timeout=120)
 
 
@@ -608,6 +608,15 @@ def receive(v, file, device, says=None):
 
 def same(v, a, b):
     sh("cmp", "-n", str(v.sectors * 512), a, b)
+
+
+def change(device, block):
+    """The block becomes another one; gives what it is now."""
+    d = Dev(device)
+    changed = bytes(a ^ 1 for a in d.read(block * BLOCK, BLOCK))
+    d.write(block * BLOCK, changed)
+    d.close()
+    return changed
 
 
 def test_bookmark():
@@ -643,10 +652,7 @@ def test_bookmark():
     receive(None, stream, plain, says="only on the origin of a ddsnap volume")
     os.unlink(plain)
     # The downstream origin was written to: a sum would have told, so its snapshot has to.
-    d = Dev(replica)
-    kept = d.read(5 * BLOCK, BLOCK)
-    d.write(5 * BLOCK, bytes(a ^ 1 for a in kept))
-    d.close()
+    change(replica, 5)
     receive(down, stream, replica, says="revert it")
     down.tool("revert", down.sock, 0)
     receive(down, stream, replica)
@@ -671,6 +677,69 @@ def test_bookmark():
     assert dump["exceptions"] and not any("address" in e for e in dump["exceptions"]), "kept"
     sh("dmsetup", "remove", "--retry", "up")
     sh("dmsetup", "remove", "--retry", "down")
+
+
+def test_who_vouches():
+    """A stream without base sums wants a snapshot that says what the origin holds.  Whatever could
+    say it for another content, says nothing: neither is it written, nor called the new snapshot."""
+    up = Volume(ORIGIN, linear("up", STORE, 0, 36 * 2048), chunk="4k")
+    down = Volume(META, linear("down", STORE, 36 * 2048, 36 * 2048), name="w")
+    plain = linear("plain", STORE, 72 * 2048, up.sectors)
+    path, replica, stream = up.add(), down.add(), RUN + "/stream"
+    # Far from what changes upstream: no extent of a stream lies there.
+    unchanged = up.sectors // 8 - 1
+
+    def refused(device, says):
+        before = digest(device)
+        receive(down, stream, device, says=says)
+        assert digest(device) == before, "a stream that was refused wrote"
+        assert down.state(base + 1) is None, down.status()
+
+    def next_stream():
+        up.remove(base)
+        up.tool("bookmark", up.sock, base)
+        fill(path, 10 + base, up.sectors // 8)
+        snapshot = up.create(base + 1)
+        send(up, stream, "--from", base, base + 1)
+        return snapshot
+
+    def everything():
+        """Takes a full stream: nobody has to vouch for anything."""
+        send(up, stream, base + 1)
+        receive(down, stream, replica)
+        same(up, snapshot, replica)
+
+    base = 0
+    fill(path, 1, up.sectors)
+    snapshot = up.create(0)
+    send(up, stream, 0)
+    receive(down, stream, replica)
+    # Another device than the server's own origin, which has what the stream is made from but for one block.
+    sh("dd", "if=" + snapshot, "of=" + plain, "bs=1M", "oflag=direct")
+    change(plain, unchanged)
+    snapshot = next_stream()
+    refused(plain, "only on the origin of a ddsnap volume")
+    # A tag that another snapshot has by now, which is what the origin is.
+    down.tool("delete", down.sock, 0)
+    change(replica, unchanged)
+    down.tool("create", down.sock, 0)
+    refused(replica, "is gone, which said what it holds")
+    everything()
+    # A snapshot that was written to, so that it is what the origin is.
+    base = 1
+    snapshot = next_stream()
+    content = change(replica, unchanged)
+    d = Dev(down.add(1))
+    d.write(unchanged * BLOCK, content)
+    d.close()
+    same(up, "/dev/mapper/" + down.dm(1), replica)
+    refused(replica, "was written to")
+    down.remove(1)
+    everything()
+    down.close()
+    up.close()
+    for name in ("plain", "up", "down"):
+        sh("dmsetup", "remove", "--retry", name)
 
 
 def three_snapshots(v, path):

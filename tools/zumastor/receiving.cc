@@ -362,13 +362,21 @@ void RememberRefusal(const std::string& volume, const Error& error) {
   ReportEvent(LOG_WARNING, kJobFailedEvent, volume, "receiving: " + error.text);
 }
 
+Result<bool> IsBetweenSnapshots(const VolumeConfig& config) {
+  auto state = LogOf(config).Load();
+  if (!state) return Pass(state);
+  return *state && !(*state)->complete;
+}
+
 Status GoBack(const std::string& volume) {
   auto config = ReplicaConfig(volume);
   if (!config) return Pass(config);
   if (Status s = RequireUp(*config); !s) return s;
   auto lock = CommandLock::OfReceiving(volume);
   if (!lock) return Pass(lock);
-  return GoBackLocked(volume, LogOf(*config));
+  if (Status s = GoBackLocked(volume, LogOf(*config)); !s) return s;
+  // Nothing is left of the stream that failed.
+  return UpdatePeer(volume, "", [](PeerRecord& peer) { peer.error.clear(); });
 }
 
 Result<Reverted> RevertVolume(const std::string& name, Tag tag,

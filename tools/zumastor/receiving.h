@@ -34,6 +34,9 @@ namespace ddsnap {
 // Remembers why a replica did not take what another host sent, and tells it as an event.
 void RememberRefusal(const std::string& volume, const Error& error);
 
+// Whether the origin is in the midst of a stream: one that is being received, or was cut off.
+[[nodiscard]] Result<bool> IsBetweenSnapshots(const VolumeConfig& config);
+
 // Brings a replica back to what it was before the stream that was cut off.  ENOENT: there is none.
 [[nodiscard]] Status GoBack(const std::string& volume);
 

@@ -11,6 +11,7 @@
 #include "dm/dm.h"
 #include "host/mounts.h"
 #include "live_volume.h"
+#include "receiving.h"
 #include "replicating.h"
 #include "service_manager.h"
 #include "snapshot_mounts.h"
@@ -84,6 +85,18 @@ Json PeerReport(const std::string& volume, const std::string& target, const Peer
   return report;
 }
 
+Json SourceReport(const VolumeConfig& config, const PeerRecord& record, Json* report) {
+  // Asked before and after: a receiver that begins or ends meanwhile is no stream that was cut off.
+  const auto before = IsBetweenSnapshots(config);
+  Json source = PeerReport(config.name, "", record, CommandLock::IsReceiving(config.name));
+  const auto after = IsBetweenSnapshots(config);
+  if (!after)
+    AddProblem(report, after.error().text, "zumastor receive " + config.name + " --abort");
+  source["host"] = config.source->name;
+  source["between_snapshots"] = before.value_or(false) && after.value_or(false);
+  return source;
+}
+
 // Targets of the configuration, and those that fetch.
 void AddPeers(const VolumeConfig& config, const Records& records, Json* report) {
   std::map<std::string, PeerRecord> peers = records.targets;
@@ -97,9 +110,21 @@ void AddPeers(const VolumeConfig& config, const Records& records, Json* report) 
   }
   (*report)["targets"] = targets;
   if (!config.source) return;
-  Json source = PeerReport(config.name, "", records.source, CommandLock::IsReceiving(config.name));
-  source["host"] = config.source->name;
-  (*report)["source"] = source;
+  (*report)["source"] = SourceReport(config, records.source, report);
+}
+
+void FindSourceProblems(const std::string& name, const Json& source, Json* report) {
+  const std::string error = source.value("last_error", "");
+  if (source.value("between_snapshots", false) && source.value("state", "") != "running") {
+    AddProblem(report,
+               "a stream of the source was cut off, and the volume is between two snapshots" +
+                   (error.empty() ? "" : ": " + error),
+               "it goes on when the source sends again; zumastor receive " + name +
+                   " --abort goes back to the snapshot before");
+  } else if (!error.empty()) {
+    AddProblem(report, "what the source sends cannot be received: " + error,
+               "mend that; what the source sends next tries again");
+  }
 }
 
 void FindPeerProblems(const std::string& name, Json* report) {
@@ -108,10 +133,7 @@ void FindPeerProblems(const std::string& name, Json* report) {
       AddProblem(
           report, "replication to " + target.value("target", "") + " fails: " + error,
           "mend that, or forget the target; zumastor replicate " + name + " --wait tries again");
-  if (!report->contains("source")) return;
-  if (const std::string error = report->at("source").value("last_error", ""); !error.empty())
-    AddProblem(report, "what the source sends cannot be received: " + error,
-               "mend that; zumastor receive " + name + " --abort goes back to the snapshot before");
+  if (report->contains("source")) FindSourceProblems(name, report->at("source"), report);
 }
 
 void AddRecords(const VolumeConfig& config, Json* report) {
