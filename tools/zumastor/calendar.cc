@@ -26,7 +26,7 @@ bool CalendarIsDue(const std::string& calendar, time_t last, time_t now) {
     at += std::strlen(head);
     break;
   }
-  if (at == std::string::npos) return false;  // "never"
+  if (at == std::string::npos || result->output.compare(at, 5, "never") == 0) return false;
   tm parts{};
   if (::strptime(result->output.c_str() + at, "%a %Y-%m-%d %H:%M:%S", &parts) == nullptr)
     return true;
