@@ -13,6 +13,8 @@ namespace {
 
 using Severity = Damage::Severity;
 
+constexpr const char* kNobodyReads = "keeps content that nobody reads";
+
 const char* TreeName(uint32_t id) {
   static const char* const names[disk::kTrees] = {"exceptions", "labels", "private chunks",
                                                   "sharing counts", "snapshots"};
@@ -58,14 +60,21 @@ class Checker {
     report_.damages.push_back({severity, std::move(where), std::move(what), std::move(tags)});
   }
 
-  // The snapshots that an exception with this range serves.
+  // The snapshots that an exception with this range serves: its content is theirs.
   [[nodiscard]] std::vector<Tag> Served(Epoch after, Epoch through) const {
     std::vector<Tag> tags;
     for (const Epoch epoch : store_.live_epochs())
       if (epoch > after && epoch <= through) tags.push_back(store_.FindEpoch(epoch)->tag);
     return tags;
   }
-  [[nodiscard]] std::vector<Tag> Everyone() const { return Served(0, ~Epoch{0}); }
+  // Those and the bookmarks: that there is such an exception is what their changelists say.
+  [[nodiscard]] std::vector<Tag> Told(Epoch after, Epoch through) const {
+    std::vector<Tag> tags;
+    for (const Snapshot& snap : store_.snapshots())
+      if (snap.is_base() && snap.epoch > after && snap.epoch <= through) tags.push_back(snap.tag);
+    return tags;
+  }
+  [[nodiscard]] std::vector<Tag> Everyone() const { return Told(0, ~Epoch{0}); }
 
   // What the empty store already uses, and what the kernel may be writing to.
   void MarkFixed() {
@@ -128,8 +137,8 @@ class Checker {
     if (id == disk::kSharing) return {};  // counts only
     if (id != disk::kPrivates) return Everyone();
     std::vector<Tag> tags;
-    for (const Epoch epoch : store_.live_epochs())
-      if (store_.private_chunks(epoch) > 0) tags.push_back(store_.FindEpoch(epoch)->tag);
+    for (const Snapshot& snap : store_.snapshots())
+      if (snap.is_base() && store_.private_chunks(snap.epoch) > 0) tags.push_back(snap.tag);
     return tags;
   }
 
@@ -146,6 +155,8 @@ class Checker {
         Add(Severity::kMinor, "private chunk " + std::to_string(e.key.minor),
             "belongs to no snapshot", {});
       const std::string where = "private chunk " + std::to_string(e.key.minor);
+      if (snap != nullptr && e.value[0] != kNotKept && IsStripped(*snap))
+        Add(Severity::kMinor, where, kNobodyReads, {});
       if (e.value[0] != kNotKept) return UseChunk(e.value[0], where, tags);
       if (!tags.empty()) Add(Severity::kMajor, where, "has no content", tags);
     }
@@ -161,13 +172,30 @@ class Checker {
         "exception of chunk " + std::to_string(chunk) + " under epoch " + std::to_string(label);
     const std::vector<Tag> tags = Served(before, label);
     if (label == 0 || label > store_.epoch())
-      Add(Severity::kMajor, where, "an epoch that never was", tags);
+      Add(Severity::kMajor, where, "an epoch that never was", Told(before, label));
     if (e.value[0] == kNotKept) return CheckNotKept(where, chunk, before, label);
     const auto& live = store_.live_epochs();
     const auto lo = std::upper_bound(live.begin(), live.end(), before);
     auto hi = std::upper_bound(live.begin(), live.end(), label);
     if (lo < hi) ++sharing_[{*lo, *std::prev(hi)}];
-    if (e.value[0] != kNoAddress) UseChunk(e.value[0], where, tags);
+    if (e.value[0] == kNoAddress) return;
+    if (StrippedAlone(before, label)) Add(Severity::kMinor, where, kNobodyReads, {});
+    UseChunk(e.value[0], where, tags);
+  }
+
+  // A bookmark that holds no content any more.
+  [[nodiscard]] bool IsStripped(const Snapshot& snap) const {
+    return snap.state == Snapshot::State::kBookmark && store_.reclaimed(snap.epoch);
+  }
+  // Whether there are such bookmarks in the range, and nobody else.
+  [[nodiscard]] bool StrippedAlone(Epoch after, Epoch through) const {
+    bool any = false;
+    for (const Snapshot& snap : store_.snapshots()) {
+      if (snap.epoch <= after || snap.epoch > through) continue;
+      if (!IsStripped(snap)) return false;
+      any = true;
+    }
+    return any;
   }
 
   // Bookmarks alone may be left with an exception without content.
@@ -209,7 +237,7 @@ class Checker {
     for (const Key& key : missing)
       Add(Severity::kMajor,
           "label " + std::to_string(key.major) + " of chunk " + std::to_string(key.minor),
-          "there is no such exception", Served(0, key.major));
+          "there is no such exception", Told(0, key.major));
   }
 
   void CompareSharing() {

@@ -19,13 +19,13 @@ namespace ddsnap {
 struct Damage {
   enum class Severity {
     kMinor,  // costs space or redundancy; every snapshot is whole
-    kMajor,  // the snapshots in `tags` may hold wrong contents
+    kMajor,  // the snapshots in `tags` may hold wrong contents, the bookmarks miss changes
     kFatal,  // the store cannot be opened
   };
   Severity severity = Severity::kMinor;
   std::string where;      // structure and place
   std::string what;       // what is wrong with it
-  std::vector<Tag> tags;  // of the snapshots that are touched
+  std::vector<Tag> tags;  // of the snapshots and bookmarks that are touched
 };
 
 struct CheckReport {

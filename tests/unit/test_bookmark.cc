@@ -363,6 +363,48 @@ START_TEST(check_and_dump_know_them) {
 }
 END_TEST
 
+START_TEST(check_finds_what_is_wrong_with_them) {
+  const auto found = [](Machine& m) {
+    CK_OK(m.store->Checkpoint());
+    auto report = CheckStore(m.device, nullptr);
+    CK_OK(report);
+    return report->damages;
+  };
+  // A change that its changelist does not have any more.
+  Machine m;
+  const Epoch base = m.Create(7);
+  m.Write({3});
+  CK_OK(m.store->Bookmark(base));
+  m.Drain();
+  ck_assert(found(m).empty());
+  auto& impl = static_cast<SnapStoreImpl&>(*m.store);
+  CK_OK(impl.tree(disk::kExceptions).Erase({3, base}));
+  auto damages = found(m);
+  const auto touched = [](const Damage& d) {
+    return d.severity == Damage::Severity::kMajor && d.tags == std::vector<Tag>{7};
+  };
+  ck_assert(std::ranges::any_of(damages, touched));
+  // Contents that were left, of the snapshot and of its own.
+  Machine other;
+  const Epoch mark = other.Create(7);
+  CK_OK(other.store->RecordPrivate(mark, 8, 1, other.GrantOne()));
+  other.Write({3});
+  CK_OK(other.store->Bookmark(mark));
+  other.Drain();
+  ck_assert(found(other).empty());
+  const uint64_t left[] = {other.GrantOne(), other.GrantOne()};
+  auto& store = static_cast<SnapStoreImpl&>(*other.store);
+  CK_OK(store.tree(disk::kExceptions).Put({3, mark}, {left[0]}));
+  CK_OK(store.tree(disk::kPrivates).Put({mark, 8}, {left[1]}));
+  damages = found(other);
+  const auto leftover = [](const Damage& d) {
+    return d.severity == Damage::Severity::kMinor &&
+           d.what.find("nobody reads") != std::string::npos;
+  };
+  ck_assert_int_eq(std::ranges::count_if(damages, leftover), 2);
+}
+END_TEST
+
 UNIT_MAIN("bookmark", a_bookmark_knows_what_changed_and_keeps_nothing,
           a_snapshot_between_may_go_and_an_older_one_stays_whole,
           of_two_bookmarks_each_keeps_its_own, what_a_snapshot_had_of_its_own_counts_as_changed,
@@ -370,4 +412,5 @@ UNIT_MAIN("bookmark", a_bookmark_knows_what_changed_and_keeps_nothing,
           a_bookmark_ends_where_the_origin_is_cut,
           a_goal_of_a_revert_and_what_was_given_up_become_none,
           where_metadata_is_short_bookmarks_go_first,
-          a_program_that_knows_no_bookmarks_refuses_the_store, check_and_dump_know_them)
+          a_program_that_knows_no_bookmarks_refuses_the_store, check_and_dump_know_them,
+          check_finds_what_is_wrong_with_them)

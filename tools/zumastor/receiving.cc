@@ -218,6 +218,11 @@ Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
   return log.DropRedo();
 }
 
+// Nothing is left of the stream that failed.
+Status ForgetFailure(const std::string& volume) {
+  return UpdatePeer(volume, "", [](PeerRecord& peer) { peer.error.clear(); });
+}
+
 Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
   auto state = log.Load();
   if (!state) return Pass(state);
@@ -375,8 +380,7 @@ Status GoBack(const std::string& volume) {
   auto lock = CommandLock::OfReceiving(volume);
   if (!lock) return Pass(lock);
   if (Status s = GoBackLocked(volume, LogOf(*config)); !s) return s;
-  // Nothing is left of the stream that failed.
-  return UpdatePeer(volume, "", [](PeerRecord& peer) { peer.error.clear(); });
+  return ForgetFailure(volume);
 }
 
 Result<Reverted> RevertVolume(const std::string& name, Tag tag,
@@ -395,6 +399,7 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   auto reverted = RevertReplica(*volume, log, **state, tag, progress);
   if (!reverted || !(*state)->before || (*state)->before->tag != tag) return reverted;
   if (Status s = RememberOld(log, **state); !s) return Pass(s);
+  if (Status s = ForgetFailure(name); !s) return Pass(s);
   return reverted;
 }
 

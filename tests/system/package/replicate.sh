@@ -588,9 +588,9 @@ run date -s "@$(((EPOCHSECONDS / 3600 + 1) * 3600 + 300))"
 hosts
 volume_a
 for part; do
-	begun=$SECONDS
+	begun=$(up_for)
 	part_"$part"
-	echo "$part: $((SECONDS - begun)) s"
+	echo "$part: $(($(up_for) - begun)) s"
 done
 leave
 echo "replicate: PASS"

@@ -168,18 +168,9 @@ part_aborts() {
 	pair
 	old=$(target hostb:b .snapshot)
 	before=$(sum /dev/zumastor/b) || fail "b"
-	run zumastor define target a hostb:b --rate-limit 2M
-	scribble 24
-	run zumastor replicate a hostb:b
-	until_true 120 past 6 || fail "no stream"
-	run pkill -STOP -f "$receiver"
-	run timeout 60 zumastor replicate a hostb:b --abort
-	[ "$(target hostb:b .state)" != running ] || fail "it runs on"
-	is "$(pgrep -f "$sender_ssh")" "" "the sender's ssh"
-	given_up
-	run pkill -CONT -f "$receiver"
-	until_true 60 eval "! pgrep -f '$receiver'" || fail "the receiver does not end"
+	stuck
 	stuck_downstream "$old" "$before"
+	reverted_downstream
 	# Whoever cannot be reached is not tried any more, once it is given up.
 	cut_link hostb
 	scribble 1
@@ -192,6 +183,21 @@ part_aborts() {
 	mend_link hostb
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
+}
+
+# B's receiver does not get on, and the stream is given up upstream.
+stuck() {
+	run zumastor define target a hostb:b --rate-limit 2M
+	scribble 24
+	run zumastor replicate a hostb:b
+	until_true 120 past 6 || fail "no stream"
+	run pkill -STOP -f "$receiver"
+	run timeout 60 zumastor replicate a hostb:b --abort
+	[ "$(target hostb:b .state)" != running ] || fail "it runs on"
+	is "$(pgrep -f "$sender_ssh")" "" "the sender's ssh"
+	given_up
+	run pkill -CONT -f "$receiver"
+	until_true 60 eval "! pgrep -f '$receiver'" || fail "the receiver does not end"
 }
 
 # Nobody tries again, and nothing is left that was asked for.
@@ -210,11 +216,29 @@ stuck_downstream() {
 	problems b | grep -q 'cut off' || fail "b's problems do not say that a stream was cut off: $(problems b)"
 	zumastor status b --json | jq -r '.problems[].remedy' | grep -q 'zumastor receive b --abort' ||
 		fail "nobody says how to bring b back: $(zumastor status b)"
+	refused 'midst of a stream' zumastor forget source b
+	is "$(received b .between_snapshots)" true "whether b says that it is between two snapshots"
 	run zumastor receive b --abort
+	is "$(received b .between_snapshots)" false "whether b says so when it was brought back"
 	is "$(sum /dev/zumastor/b)" "$2" "b, brought back"
 	is "$(sum "/dev/zumastor/b@$1")" "$2" "its newest snapshot"
 	is "$(problems b)" "" "problems of b"
 	refused 'nothing to abort' zumastor receive b --abort
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
+}
+
+# The same by reverting it: what was received of the stream is gone, and nobody goes on from there.
+reverted_downstream() {
+	local old before
+	old=$(target hostb:b .snapshot)
+	before=$(sum /dev/zumastor/b) || fail "b"
+	stuck
+	[ "$(sum /dev/zumastor/b)" != "$before" ] || fail "b is what it was: nothing is tested"
+	run zumastor revert b "$old"
+	is "$(sum /dev/zumastor/b)" "$before" "b, reverted"
+	is "$(problems b)" "" "problems of b"
+	run zumastor define target a hostb:b --rate-limit ''
+	taken hostb:b
+	within $((24 * mib)) $((33 * mib)) "$(target hostb:b .bytes)" "bytes of a stream that begins again"
 }

@@ -128,6 +128,8 @@ identical() {
 	is "$to" "$from" "snapshot $3 of $2, beside that of $1"
 	echo "identical: $1@$3 and $2@$3"
 }
+# Seconds that do not jump when the clock is set.
+up_for() { cut -d. -f1 /proc/uptime; }
 # within LEAST MOST NUMBER WHAT
 within() {
 	if [[ ! $3 =~ ^[0-9]+$ ]] || [ "$3" -lt "$1" ] || [ "$3" -gt "$2" ]; then fail "$4: $3, not $1 to $2"; fi

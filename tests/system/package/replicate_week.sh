@@ -21,11 +21,12 @@ hour_missed() { a_says '$b.state == "failing" and $b.last_try >= $now'; }
 
 # The processes are there for a moment only; whoever waits for it must be quick.
 kill_when_there() {
-	local end=$((SECONDS + 30))
+	local end=$(($(up_for) + 30))
 	until pkill -9 -f "$1"; do
-		[ $SECONDS -lt $end ] || { echo "no process $1 was seen"; return; }
+		[ "$(up_for)" -lt $end ] || { echo "no process $1 was seen"; return; }
 		sleep 0.02
 	done
+	echo "killed: $1"
 }
 # Sets $fault, and begins it.
 begin_fault() {
@@ -44,7 +45,8 @@ begin_fault() {
 
 # step FAULTS: the next hours.
 week_step() {
-	local fault='' begun=$SECONDS
+	local fault='' begun
+	begun=$(up_for)
 	dd if=/dev/urandom of=$content/scribble bs=64K count=$((1 + RANDOM % 8)) seek=$((RANDOM % 320)) conv=notrunc,fsync status=none ||
 		fail "a cannot be written to"
 	if [ "$down" -gt 0 ]; then
@@ -65,7 +67,7 @@ week_step() {
 	fi
 	# shellcheck disable=SC2046 # one for each
 	wait $(jobs -p)
-	echo "$(week_clock): ${fault:-none} ($((SECONDS - begun)) s)"
+	echo "$(week_clock): ${fault:-none} ($(($(up_for) - begun)) s)"
 }
 
 part_week() {
