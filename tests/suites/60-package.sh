@@ -3,7 +3,8 @@
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
 # the walk of tests/system/package/walk.sh with reboots under load. The last of $PACKAGE_SUITES has ten of
 # those in a row ($REBOOTS) and the README's first ten minutes; the first has one, and the other parts
-# ($PACKAGE_PARTS).  If replicate is the only one ($REPLICATE_PARTS of it), the walk is left out.
+# ($PACKAGE_PARTS).  Both replicate, each other parts of it, so that they take about the same time.  If replicate is
+# the only part ($REPLICATE_PARTS of it), the walk is left out.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/packages.sh
@@ -125,11 +126,17 @@ missing() {
 
 # It comes last: it sets the machine's clock forward.
 replicate() {
-	local limit=1800 options=()
+	local limit=1800 options=() parts=$replicate_rest
+	[ "$1" != "${suites[0]}" ] || parts=$replicate_first
+	[ ${#suites[@]} -gt 1 ] || parts=''
 	[ -z "${ZUMASTOR_SOAK:-}" ] || { limit=7200; options+=(--soak); }
 	[ -z "${REPLICATE_SEED:-}" ] || options+=(--seed "$REPLICATE_SEED")
-	STEP_SECONDS=$limit step "$1" replicate.sh "${options[@]}" "${REPLICATE_PARTS:-}"
+	STEP_SECONDS=$limit step "$1" replicate.sh "${options[@]}" "${REPLICATE_PARTS:-$parts}"
 }
+
+# What the first machine has of replicate, and the last.
+replicate_first='define first increments bookmark chain fetch mount restricted refusals directory aborts forget'
+replicate_rest='verify faults week forget'
 
 rc=0
 pids=()
@@ -138,8 +145,11 @@ last=$((${#suites[@]} - 1))
 for i in "${!suites[@]}"; do
 	share=()
 	for p in "${all_parts[@]}"; do
-		if [ "$p" = readme ]; then n=$last; else n=0; fi
-		[ "$n" -ne "$i" ] || share+=("$p")
+		case $p in
+		readme) [ "$i" -ne $last ] || share+=("$p") ;;
+		replicate) share+=("$p") ;;
+		*) [ "$i" -ne 0 ] || share+=("$p") ;;
+		esac
 	done
 	[ "$i" -eq $last ] && n=$reboots || n=1
 	walk "${suites[i]}" "$n" "${share[@]}" >"$VM_DIR/${suites[i]}.log" 2>&1 &

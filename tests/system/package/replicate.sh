@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Replication as an administrator meets it: host A with volume a, host B with b, host C with c.
-#   replicate.sh [--soak] [--seed N] [PART...]      each part can be run alone; without names all, but chain, mount,
-#                                                   aborts and week with --soak alone
+#   replicate.sh [--soak] [--seed N] [PART...]      each part can be run alone; without names all; with --soak the
+#                                                   week has steps of an hour
 # shellcheck source=tests/system/package/replicate_lib.sh
 . "$(dirname "$0")/replicate_lib.sh"
 # shellcheck source=tests/system/package/replicate_faults.sh
@@ -577,12 +577,8 @@ while [[ ${1:-} == --* ]]; do
 	esac
 	shift
 done
-if [ $# -eq 0 ]; then
-	set -- define first increments bookmark fetch restricted verify refusals faults directory
-	# What takes long, and has much the same paths.
-	[ -z "$soak" ] || set -- "$@" chain mount aborts week
-	set -- "$@" forget
-fi
+[ $# -gt 0 ] || set -- define first increments bookmark chain fetch mount restricted verify refusals faults directory \
+	aborts week forget
 # No hour begins while a part counts hourly snapshots.
 run date -s "@$(((EPOCHSECONDS / 3600 + 1) * 3600 + 300))"
 hosts

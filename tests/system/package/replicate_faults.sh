@@ -123,7 +123,7 @@ part_faults() {
 	scribble 24
 	run zumastor replicate a hostb:b --wait
 	run zumastor define target a hostb:b --rate-limit 2M
-	for fault in cut_off no_receiver ${soak:+no_ssh no_sender new_server}; do amid $fault; done
+	for fault in cut_off no_receiver no_ssh no_sender new_server; do amid $fault; done
 	run zumastor define target a hostb:b --rate-limit ''
 	is "$(problems a; problems b)" "" "problems"
 }
