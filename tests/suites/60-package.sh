@@ -135,8 +135,8 @@ replicate() {
 }
 
 # What the first machine has of replicate, and the last.
-replicate_first='define first increments bookmark chain fetch mount restricted refusals directory aborts forget'
-replicate_rest='verify faults week forget'
+replicate_first='define first increments bookmark chain fetch mount restricted verify refusals directory aborts forget'
+replicate_rest='faults week forget'
 
 rc=0
 pids=()

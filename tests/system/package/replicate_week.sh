@@ -71,7 +71,7 @@ week_step() {
 }
 
 part_week() {
-	local hours=6 steps=28 now down=0 times=() i tag
+	local hours=12 steps=14 now down=0 times=() i tag
 	[ -z "$soak" ] || { hours=1 steps=168; }
 	echo "week: --seed $seed, $steps steps of $hours hours"
 	pair
