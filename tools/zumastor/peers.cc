@@ -57,13 +57,14 @@ bool HasPeriod(const VolumeConfig& config) {
 Status SyncDeltaTimer(const std::string& volume) {
   auto config = ConfigFolder::Default().Load(volume);
   if (!config) return Pass(config);
+  const std::string timer = DeltaTimerUnit(volume);
+  // While it has its calendar still: without one it is refused, and the journal says so.
+  if (!HasPeriod(*config) && IsLoaded(timer))
+    if (Status s = Systemctl("stop", {timer}); !s) return s;
   if (Status s = Systemctl("daemon-reload", {}); !s) return s;
   // The timer belongs to a volume that is up.
-  if (UnitProperty(VolumeUnit(volume), "ActiveState") != "active") return {};
-  if (HasPeriod(*config)) return Systemctl("restart", {DeltaTimerUnit(volume)});
-  // One without a calendar cannot even be named.
-  if (UnitProperty(DeltaTimerUnit(volume), "ActiveState") != "active") return {};
-  return Systemctl("stop", {DeltaTimerUnit(volume)});
+  if (!HasPeriod(*config) || UnitProperty(VolumeUnit(volume), "ActiveState") != "active") return {};
+  return Systemctl("restart", {timer});
 }
 
 Status ForgetTarget(const std::string& volume, const std::string& target) {

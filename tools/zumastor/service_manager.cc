@@ -43,6 +43,12 @@ std::string UnitProperty(const std::string& unit, const std::string& property) {
   return result && result->status == 0 ? LastLine(result->output) : "";
 }
 
+bool IsLoaded(const std::string& unit) {
+  auto result =
+      RunCommand({"systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", unit});
+  return result && result->output.find(unit) != std::string::npos;
+}
+
 void TellFailure(const Error& error) {
   (void)sd_notifyf(0, "STATUS=%s\nERRNO=%d", error.text.c_str(), error.code);
 }

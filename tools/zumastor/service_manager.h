@@ -26,6 +26,10 @@ namespace ddsnap {
 // A property of a unit as systemctl prints it; empty if there is none.
 [[nodiscard]] std::string UnitProperty(const std::string& unit, const std::string& property);
 
+// Whether the service manager knows the unit already.  Asking for a property would load it, and the
+// journal would say what is wrong with one that is not meant to be there.
+[[nodiscard]] bool IsLoaded(const std::string& unit);
+
 // Tells the service manager, if it started us, why we failed: what Systemctl
 // then reports where somebody waits.
 void TellFailure(const Error& error);
