@@ -19,7 +19,7 @@ bench) packages+=(
 	flex bison bc libelf-dev libc6-dev xz-utils gcc
 ) ;;
 *) packages+=(
-	clang-19 libclang-rt-19-dev shellcheck zsh sparse groff-base
+	clang-19 libclang-rt-19-dev shellcheck pyflakes3 zsh sparse groff-base
 	# the kernel of user-mode Linux, and what runs in it
 	linux-source-6.1 flex bison bc libelf-dev libc6-dev xz-utils patch kmod rsync
 	dmsetup xfsprogs iproute2 gcc cpio ceph-common ccache

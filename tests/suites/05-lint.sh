@@ -25,6 +25,9 @@ gcc -fsyntax-only -x c kernel/uapi/dm-ddsnap.h || rc=1
 mapfile -t scripts < <(sources_list '*.sh' bootstrap tests/run tests/demo .ci/run 'tools/completion/bash/*' 'debian/zumastor.p*' debian/tests/volume debian/tests/deltas)
 shellcheck -x -S warning "${scripts[@]}" || rc=1
 
+mapfile -t scripts < <(sources_list '*.py')
+pyflakes3 "${scripts[@]}" || rc=1
+
 # Manual pages: well formed, and there for each that a unit names.
 for page in doc/man/*; do
 	out=$(groff -man -Tutf8 -ww -z "$page" 2>&1)
@@ -39,5 +42,5 @@ done < <(grep -rhoE 'man:[a-z.]+\([0-9]\)' systemd | sed 's/^man://' | sort -u)
 while IFS= read -r f; do
 	n=$(wc -l <"$f")
 	[ "$n" -le 900 ] || { echo "$f: $n lines"; rc=1; }
-done < <(sources_list '*.c' '*.h' '*.cc')
+done < <(sources_list '*.c' '*.h' '*.cc' '*.py' '*.sh')
 exit $rc
