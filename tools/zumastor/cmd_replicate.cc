@@ -2,8 +2,10 @@
 // zumastor replicate NAME [TARGET] [--wait | --abort], zumastor run-deltas NAME
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "calendar.h"
@@ -53,16 +55,58 @@ Result<std::vector<Peer>> Chosen(const VolumeConfig& config, const std::string& 
                                                   : ": has no target " + name));
 }
 
-Status Work(const VolumeConfig& config, const Peer& peer, bool json) {
+PeerRecord RecordOf(const Peer& peer, const Records& records) {
+  if (peer.name.empty()) return records.source;
+  const auto known = records.targets.find(peer.name);
+  return known == records.targets.end() ? PeerRecord() : known->second;
+}
+
+// Targets whose turns come soon after one another get the same snapshot: one is kept then as the
+// base of all, and not one for each.
+class SharedSnapshot {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Whether what another peer got will do for this one, who has not asked again since.
+  [[nodiscard]] bool WillDo(const Peer& peer, const Records& now) const {
+    return made_ && Clock::now() - *made_ < kRecent && !had_.contains(peer.name) &&
+           RecordOf(peer, before_).requests == RecordOf(peer, now).requests;
+  }
+  // The peer got it.  A fresh one was made after `begun` and after `before` was read.
+  void Sent(const Peer& peer, bool fresh, Clock::time_point begun, const Records& before) {
+    if (fresh) {
+      made_ = begun;
+      before_ = before;
+      had_.clear();
+    }
+    had_.insert(peer.name);
+  }
+
+ private:
+  static constexpr std::chrono::minutes kRecent{5};
+  std::optional<Clock::time_point> made_;
+  Records before_;
+  std::set<std::string> had_;
+};
+
+Status Work(const VolumeConfig& config, const Records& records, const Peer& peer,
+            SharedSnapshot& shared, bool json) {
   if (peer.name.empty()) return Fetch(config.name, json);
   const auto target = std::ranges::find(config.targets, peer.name, &TargetConfig::name);
-  return Replicate(config.name, *target, json);
+  const bool fresh = !shared.WillDo(peer, records);
+  const auto begun = SharedSnapshot::Clock::now();
+  Status s = Replicate(config.name, *target, fresh, json);
+  if (s) shared.Sent(peer, fresh, begun, records);
+  return s;
 }
 
 Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool json) {
   Status all;
+  SharedSnapshot shared;
   for (const Peer& peer : peers) {
-    Status s = Work(config, peer, json);
+    auto records = RecordFolder::Default().Load(config.name, config.uuid);
+    if (!records) return Pass(records);
+    Status s = Work(config, *records, peer, shared, json);
     if (!s && all) all = s;
     if (!s && peers.size() > 1) Warn(s.error().text);
   }
@@ -114,12 +158,6 @@ Result<int> Run(const Options& options) {
   return std::unexpected(s.error());
 }
 
-PeerRecord RecordOf(const Peer& peer, const Records& records) {
-  if (peer.name.empty()) return records.source;
-  const auto known = records.targets.find(peer.name);
-  return known == records.targets.end() ? PeerRecord() : known->second;
-}
-
 // Requested, or its calendar has had a moment since all was there.  A clock that was set back
 // does not make anybody wait until it is where it was.
 bool IsDueNow(const Peer& peer, const Records& records) {
@@ -134,6 +172,7 @@ bool IsDueNow(const Peer& peer, const Records& records) {
 // Until nothing is due but what has failed: requests may come meanwhile.
 Result<int> RunDue(const std::string& name) {
   std::set<std::string> failed;
+  SharedSnapshot shared;
   Status all;
   for (;;) {
     auto config = ConfigFolder::Default().Load(name);
@@ -150,7 +189,7 @@ Result<int> RunDue(const std::string& name) {
         next = peer;
     }
     if (next == peers.end()) break;
-    Status s = Work(*config, *next, /*json=*/false);
+    Status s = Work(*config, *records, *next, shared, /*json=*/false);
     if (s) continue;
     failed.insert(next->name);
     if (!all) Warn(all.error().text);

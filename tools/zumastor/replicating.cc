@@ -328,14 +328,30 @@ Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& 
   return true;
 }
 
-Status Replicate(const std::string& volume, const TargetConfig& target, bool json) {
+namespace {
+
+// One that was forgotten before its turn came must not be remembered again: a snapshot would be
+// kept for nobody.
+Status RequireTarget(const std::string& volume, const std::string& target) {
+  auto config = ConfigFolder::Default().Load(volume);
+  if (!config) return Pass(config);
+  if (std::ranges::find(config->targets, target, &TargetConfig::name) != config->targets.end())
+    return {};
+  return Fail(ENOENT, volume + ": has no target " + target);
+}
+
+}  // namespace
+
+Status Replicate(const std::string& volume, const TargetConfig& target, bool fresh, bool json) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   auto lock = CommandLock::OfTarget(volume, target.name);
   if (!lock) return Pass(lock);
+  if (Status s = RequireTarget(volume, target.name); !s) return s;
   ProgressLine line(json, ProgressFileOf(volume, target.name));
   const SendJob job = {.volume = volume, .target = target.name, .rate_limit = target.rate_limit};
   return Attempt(volume, target.name, [&] {
-    if (Status s = MakeFreshSnapshot(volume); !s) return s;
+    if (fresh)
+      if (Status s = MakeFreshSnapshot(volume); !s) return s;
     const auto folder = FolderOfTarget(target.name);
     Status s = folder ? WriteAll(job, *folder, line) : SendAll(job, target.name, line);
     line.Clear();

@@ -62,9 +62,11 @@ struct SendJob {
 };
 [[nodiscard]] Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& line);
 
-// Everything that the target of that name lacks, over as many connections as it takes.  What
-// became of it is remembered, and an event if it failed.
-[[nodiscard]] Status Replicate(const std::string& volume, const TargetConfig& target, bool json);
+// Everything that the target of that name lacks, over as many connections as it takes; `fresh`: a
+// snapshot of what the volume is now included.  What became of it is remembered, and an event if it
+// failed.
+[[nodiscard]] Status Replicate(const std::string& volume, const TargetConfig& target, bool fresh,
+                               bool json);
 
 }  // namespace ddsnap
 

@@ -381,8 +381,26 @@ part_directory() {
 	run zumastor restore $folder "$dev"
 	is "$(sum "$dev")" "$(sum "/dev/zumastor/a@$(target file:$folder .snapshot)")" "the newest, restored, after all"
 	unloop "$dev"
+	one_for_all file:$folder
 	run zumastor forget target a file:$folder
 	[ -n "$(ls $folder)" ] || fail "forgetting a target has emptied its folder"
+}
+
+# one_for_all TARGET: it gets the same snapshot as hostb:b, though a changes all the time.
+one_for_all() {
+	local writer
+	pair
+	while :; do
+		dd if=/dev/urandom of=$content/busy bs=4K count=1 conv=notrunc,fsync status=none
+		sleep 0.1
+	done &
+	writer=$!
+	run zumastor replicate a --wait
+	kill $writer
+	wait $writer 2>/dev/null
+	is "$(target "$1" .snapshot)" "$(target hostb:b .snapshot)" "the snapshot of $1, beside that of hostb:b"
+	is "$(tags a 'map(select(.rotations | index("replica"))) | length')" 1 "snapshots that were made to be sent"
+	identical a b "$(target hostb:b .snapshot)"
 }
 
 # refused_restores FOLDER DEVICE TAG
