@@ -87,6 +87,7 @@ part_week() {
 	while [ $down -gt 0 ]; do week_step ''; done
 	week_step ''
 	week_ends
+	clock_set_back
 	run zumastor define schedule a --hourly 0 --daily 0
 	run zumastor define target a hostb:b --period ''
 }
@@ -112,6 +113,18 @@ week_ends() {
 	for tag in $(tags b '.[].tag'); do
 		[ ! -e "/dev/zumastor/a@$tag" ] || identical a b "$tag"
 	done
+}
+# Nobody waits until the clock is where it was.
+clock_set_back() {
+	local tag
+	tag=$(target hostb:b .snapshot)
+	run date -s '-3 hours'
+	scribble 1
+	run systemctl start zumastor-delta@a.service
+	[ "$(target hostb:b .snapshot)" != "$tag" ] || fail "nothing was sent after the clock was set back: $(zumastor status a)"
+	is "$(target hostb:b '"\(.state) \(.lag < 900)"')" "idle true" "the state after the clock was set back"
+	identical a b "$(target hostb:b .snapshot)"
+	run date -s '+3 hours'
 }
 # created VOLUME ROTATION N: the first N characters of the times of those that it keeps.
 created() { tags "$1" "map(select(.rotations | index(\"$2\"))) | .[].created[:$3]"; }
