@@ -191,7 +191,6 @@ Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotAfter(
   auto state = log_.Load();
   if (!state) return Pass(state);
   if (!*state) return Fail(ENOENT, log_.path() + ": is gone");
-  const auto exists = [&volume](Tag tag) { return volume->BaseWithTag(tag).has_value(); };
   // After a crash the one that was to be made may be there.
   if (const auto after = (*state)->after) {
     auto there = volume->WithTag(after->tag);
@@ -200,7 +199,7 @@ Result<std::optional<repl::LocalSnapshot>> DeltaReceiver::SnapshotAfter(
     if (*still) return repl::LocalSnapshot(there->tag, there->epoch);
   }
   Tag tag = options_.tag.value_or(head.common.target.tag);
-  if ((tag == repl::kOriginTag || exists(tag)) && !options_.tag) tag = volume->free_tag;
+  if ((tag == repl::kOriginTag || !volume->IsFree(tag)) && !options_.tag) tag = volume->free_tag;
   (*state)->after = repl::LocalSnapshot(tag);
   if (Status s = log_.Save(**state); !s) return Pass(s);
   if (!volume->snapshots.empty()) AwaitNextSecond(volume->snapshots.back());

@@ -77,7 +77,10 @@ Status DeltaSender::Choose(ControlClient& client) {
   if (!base->none && volume->IsBookmark(*base) && !options_.from_device.empty())
     return Fail(EINVAL,
                 "--from-device: " + repl::Describe(*base) + " is a bookmark, without contents");
-  bookmark_ = !base->none && volume->IsBookmark(*base);
+  // Of one that was written to since it was sent, too, nobody knows what the other side has: what
+  // changed, the writes included, is sent as from a bookmark.
+  bookmark_ = !base->none && (volume->IsBookmark(*base) ||
+                              (volume->WasWritten(*base) && options_.from_device.empty()));
   if (!head_.base.none && head_.base.epoch >= head_.target.epoch) {
     return Fail(EINVAL,
                 repl::Describe(head_.base) + ": is not older than " + repl::Describe(head_.target));

@@ -63,7 +63,7 @@ Result<ServerVolume> ServerVolume::Ask(ControlClient& client) {
   if (!chunk_size) return Pass(chunk_size);
   auto origin_size = Field<uint64_t>(*status, "origin_size");
   if (!origin_size) return Pass(origin_size);
-  ServerVolume volume{*uuid, *chunk_size, *origin_size, {}, {}, {}, 0};
+  ServerVolume volume{*uuid, *chunk_size, *origin_size, {}, {}, {}, {}, 0};
   const auto snapshots = list->find("snapshots");
   if (snapshots == list->end() || !snapshots->is_array()) {
     return Fail(EPROTO, "server's answer has no snapshots");
@@ -73,6 +73,7 @@ Result<ServerVolume> ServerVolume::Ask(ControlClient& client) {
     if (!snapshot) return Pass(snapshot);
     volume.free_tag = std::max(volume.free_tag, snapshot->tag + 1);
     const std::string state = entry.value("state", "");
+    if (state != "deleting") volume.tags.push_back(snapshot->tag);
     if (state == "ok") volume.snapshots.push_back(*snapshot);
     if (entry.value("private_chunks", uint64_t{0}) > 0) volume.written.push_back(snapshot->epoch);
     if (state == "bookmark") volume.bookmarks.push_back(*snapshot);
@@ -107,6 +108,8 @@ Result<repl::SnapshotId> ServerVolume::BaseWithEpoch(Epoch epoch) const {
 bool ServerVolume::WasWritten(const repl::SnapshotId& id) const {
   return std::ranges::find(written, id.epoch) != written.end();
 }
+
+bool ServerVolume::IsFree(Tag tag) const { return std::ranges::find(tags, tag) == tags.end(); }
 
 bool ServerVolume::IsBookmark(const repl::SnapshotId& id) const {
   return std::ranges::find(bookmarks, id.epoch, &repl::SnapshotId::epoch) != bookmarks.end();

@@ -20,6 +20,7 @@ struct ServerVolume {
   std::vector<repl::SnapshotId> snapshots;  // usable ones, oldest first
   std::vector<repl::SnapshotId> bookmarks;
   std::vector<Epoch> written;  // of snapshots that something was written to
+  std::vector<Tag> tags;       // in use: of these, and of snapshots that were given up
   Tag free_tag = 0;            // above any tag in use
 
   [[nodiscard]] static Result<ServerVolume> Ask(ControlClient& client);
@@ -31,6 +32,8 @@ struct ServerVolume {
   [[nodiscard]] Result<repl::SnapshotId> BaseWithEpoch(Epoch epoch) const;
   // Whether something was written to the snapshot itself: it is not what it was made as.
   [[nodiscard]] bool WasWritten(const repl::SnapshotId& id) const;
+  // Whether a snapshot of that tag can be made.
+  [[nodiscard]] bool IsFree(Tag tag) const;
   [[nodiscard]] bool IsBookmark(const repl::SnapshotId& id) const;
   // The origin as it is now.
   [[nodiscard]] repl::SnapshotId Origin() const;

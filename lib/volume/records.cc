@@ -32,7 +32,8 @@ Json ToJson(const PeerRecord& peer) {
           {"error", peer.error},
           {"bytes", peer.bytes},
           {"milliseconds", peer.milliseconds},
-          {"requests", peer.requests}};
+          {"requests", peer.requests},
+          {"aborted", peer.aborted}};
 }
 
 PeerRecord PeerFromJson(const Json& json) {
@@ -46,6 +47,7 @@ PeerRecord PeerFromJson(const Json& json) {
   json.at("bytes").get_to(peer.bytes);
   json.at("milliseconds").get_to(peer.milliseconds);
   json.at("requests").get_to(peer.requests);
+  peer.aborted = json.value("aborted", time_t{0});  // not in older files
   return peer;
 }
 

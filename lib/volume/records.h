@@ -41,6 +41,7 @@ struct PeerRecord {
   uint64_t bytes = 0;          // that the last snapshot took on its way
   uint64_t milliseconds = 0;   // and how long
   uint64_t requests = 0;       // of zumastor replicate, that are not served yet
+  time_t aborted = 0;  // when it was last stopped by hand: what was due then is not any more
   bool operator==(const PeerRecord&) const = default;
 };
 

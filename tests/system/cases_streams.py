@@ -195,3 +195,30 @@ def test_who_vouches():
     up.close()
     for name in ("plain", "up", "down"):
         sh("dmsetup", "remove", "--retry", name)
+
+
+def test_base_that_was_written():
+    """Snapshots can be written to: what was sent of a base is then not what it is now."""
+    up = Volume(ORIGIN, linear("up", STORE, 0, 36 * 2048), chunk="4k")
+    down = Volume(META, linear("down", STORE, 36 * 2048, 36 * 2048), name="w")
+    path, replica, stream = up.add(), down.add(), RUN + "/stream"
+    fill(path, 1, up.sectors)
+    base = up.create(0)
+    send(up, stream, 0)
+    receive(down, stream, replica)
+    # One block of the base becomes what the origin is later, as a replayed journal does: they are
+    # equal, and the replica has neither.  Another one becomes what nobody else has.
+    content = change(base, 40)
+    d = Dev(path)
+    d.write(40 * BLOCK, content)
+    d.close()
+    change(base, 50)
+    change(path, 60)
+    snapshot = up.create(1)
+    send(up, stream, "--from", 0, 1)
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
+    down.close()
+    up.close()
+    for name in ("up", "down"):
+        sh("dmsetup", "remove", "--retry", name)

@@ -144,6 +144,18 @@ START_TEST(uncommitted_is_absent) {
 }
 END_TEST
 
+// Who looks into a folder that is not mounted must not make it one that merely has no deltas yet.
+START_TEST(looking_leaves_no_deltas) {
+  const TempFolder temp;
+  ck_assert(!DeltaFolder::HasDeltas(temp / "nowhere"));
+  ck_assert(!DeltaFolder::HasDeltas(temp.path()));
+  (void)OpenToRead(temp.path());
+  ck_assert(!DeltaFolder::HasDeltas(temp.path()));
+  const Three three;
+  ck_assert(DeltaFolder::HasDeltas(three.dir));
+}
+END_TEST
+
 START_TEST(leftovers_are_removed) {
   Three three;
   Overwrite(three / "0000000040-from-0000000030.delta.4711", "half");
@@ -372,8 +384,9 @@ int main(int argc, char** argv) {
     make_contents = argv[3];
     return unit::Run("make", {make});
   }
-  return unit::Run("delta_folder",
-                   {grows, uncommitted_is_absent, leftovers_are_removed, one_writer,
-                    order_is_in_the_heads, missing_link, damaged_head, truncated, two_in_one_place,
-                    foreign, shortest_chain, prune_by_chains, prune_leaves_what_is_newer});
+  return unit::Run(
+      "delta_folder",
+      {grows, uncommitted_is_absent, looking_leaves_no_deltas, leftovers_are_removed, one_writer,
+       order_is_in_the_heads, missing_link, damaged_head, truncated, two_in_one_place, foreign,
+       shortest_chain, prune_by_chains, prune_leaves_what_is_newer});
 }

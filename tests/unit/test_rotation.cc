@@ -161,7 +161,8 @@ START_TEST(what_peers_hold_is_remembered) {
           .error = "no route\"",
           .bytes = uint64_t{1} << 40,
           .milliseconds = 7,
-          .requests = 2};
+          .requests = 2,
+          .aborted = 1700000002};
   saved.source.held = 9;
   CK_OK(records.Save("vol", saved));
   auto loaded = records.Load("vol", "u");

@@ -134,14 +134,21 @@ Status Abort(const VolumeConfig& config, const std::string& target) {
   }
   for (const std::string& name : names) {
     if (!name.empty() && !records->targets.contains(name)) continue;
-    Status s = UpdatePeer(config.name, name, [](PeerRecord& peer) { peer.requests = 0; });
+    Status s = UpdatePeer(config.name, name, [](PeerRecord& peer) {
+      peer.requests = 0;
+      peer.aborted = ::time(nullptr);
+    });
     if (!s) return s;
   }
   // Also a unit that waits to be started again.
   if (Status s = Systemctl("stop", {DeltaUnit(config.name)}); !s) return s;
   (void)Systemctl("reset-failed", {DeltaUnit(config.name)});
   CommandLock::EndReplication(config.name, names);
-  return {};
+  // The unit serves the other targets too, which nobody has stopped.
+  if (target.empty() || PeersWithPeriods(config).size() < 2 ||
+      !dm::NumberOfName(OriginDmName(config.name)))
+    return {};
+  return Systemctl("start", {"--no-block", DeltaUnit(config.name)});
 }
 
 Result<int> Run(const Options& options) {
@@ -158,15 +165,15 @@ Result<int> Run(const Options& options) {
   return std::unexpected(s.error());
 }
 
-// Requested, or its calendar has had a moment since all was there.  A clock that was set back
-// does not make anybody wait until it is where it was.
+// Requested, or its calendar has had a moment since all was there or it was stopped by hand.  A
+// clock that was set back does not make anybody wait until it is where it was.
 bool IsDueNow(const Peer& peer, const Records& records) {
   const PeerRecord record = RecordOf(peer, records);
   const time_t now = ::time(nullptr);
   if (record.requests > 0) return true;
   if (peer.period.empty()) return false;
-  return record.last_success == 0 || record.last_success > now ||
-         CalendarIsDue(peer.period, record.last_success, now);
+  const time_t last = std::max(record.last_success, record.aborted);
+  return last == 0 || last > now || CalendarIsDue(peer.period, last, now);
 }
 
 // Until nothing is due but what has failed: requests may come meanwhile.

@@ -106,6 +106,14 @@ std::string Both(const DeltaFile& a, const DeltaFile& b) {
 
 }  // namespace
 
+bool DeltaFolder::HasDeltas(const std::string& dir) {
+  std::error_code error;
+  std::filesystem::directory_iterator it(dir, error);
+  for (; !error && it != std::filesystem::directory_iterator(); it.increment(error))
+    if (IsDeltaName(it->path().filename().string())) return true;
+  return false;
+}
+
 Result<DeltaFolder> DeltaFolder::Open(const std::string& dir, const Uuid& volume) {
   DeltaFolder folder(dir, volume);
   if (Status s = folder.MakeFolder(); !s) return Pass(s);

@@ -181,6 +181,38 @@ Status ReceiveStream(const VolumeConfig& config, BegunSource& source, repl::Repl
   });
 }
 
+// Nothing is left of what failed last.
+Status ForgetFailure(const LiveVolume& volume) {
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  if (records->source.error.empty()) return {};
+  records->source.error.clear();
+  return volume.SaveRecords(*records);
+}
+
+// Whoever receives next, or makes it no replica any more, waits or comes again: a revert that is
+// killed takes the volume down.
+Result<Reverted> RevertToTheEnd(LiveVolume& volume, Tag tag,
+                                const LiveVolume::RevertProgress& progress) {
+  (void)std::signal(SIGTERM, SIG_IGN);
+  auto reverted = volume.Revert(tag, progress);
+  (void)std::signal(SIGTERM, SIG_DFL);
+  return reverted;
+}
+
+// A stream was cut off, and the snapshot of what was there before is gone too.
+Status GiveUpState(const LiveVolume& volume, repl::FileReceiveLog& log) {
+  const std::string what =
+      "a stream was given up, and there was no snapshot to go back to: the volume is no state that "
+      "ever was, and everything has to come again";
+  Warn(volume.name() + ": " + what);
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  records->source.error = what;
+  if (Status s = volume.SaveRecords(*records); !s) return s;
+  return log.Forget();
+}
+
 // What nothing is the sum of: whoever resumes sees that the device is not what it was.
 constexpr repl::ReceiveState::Written kReverted = {.offset = 0, .length = 512, .sum = {}};
 
@@ -193,10 +225,7 @@ Result<Reverted> RevertReplica(LiveVolume& volume, repl::FileReceiveLog& log,
   marked.position = marked.limit = 0;
   marked.last = kReverted;
   if (Status s = log.Save(marked); !s) return Pass(s);
-  // Whoever receives next waits, or comes again: a revert that is killed takes the volume down.
-  (void)std::signal(SIGTERM, SIG_IGN);
-  auto reverted = volume.Revert(tag, progress);
-  (void)std::signal(SIGTERM, SIG_DFL);
+  auto reverted = RevertToTheEnd(volume, tag, progress);
   if (reverted) return reverted;
   const bool untouched = reverted.error().code == EBUSY || reverted.error().code == ENOSPC;
   if (untouched)
@@ -218,26 +247,21 @@ Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
   return log.DropRedo();
 }
 
-// Nothing is left of the stream that failed.
-Status ForgetFailure(const std::string& volume) {
-  return UpdatePeer(volume, "", [](PeerRecord& peer) { peer.error.clear(); });
-}
-
 Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
   auto state = log.Load();
   if (!state) return Pass(state);
   if (!*state || (*state)->complete)
     return Fail(ENOENT, name + ": is not in the midst of a stream: there is nothing to abort");
-  if (!(*state)->before) return log.Forget();
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
-  auto usable = IsUsable(*volume, (*state)->before->tag);
+  const auto before = (*state)->before;
+  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
   if (!usable) return Pass(usable);
-  if (!*usable) return log.Forget();  // it was given up
-  auto reverted =
-      RevertReplica(*volume, log, **state, (*state)->before->tag, [](uint64_t, uint64_t) {});
+  if (!*usable) return GiveUpState(*volume, log);
+  auto reverted = RevertReplica(*volume, log, **state, before->tag, [](uint64_t, uint64_t) {});
   if (!reverted) return Pass(reverted);
-  return RememberOld(log, **state);
+  if (Status s = RememberOld(log, **state); !s) return s;
+  return ForgetFailure(*volume);
 }
 
 // That a comparison failed is the other side's to report: nothing is wrong with what was received.
@@ -257,6 +281,10 @@ Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first
                          Connection& connection, repl::ReplyWriter& replies, ProgressLine& line) {
   auto lock = CommandLock::OfReceiving(config.name);
   if (!lock) return Pass(lock);
+  // It may have ceased to be a replica since its state was told.
+  auto now = ReplicaConfig(config.name);
+  if (!now) return Pass(now);
+  if (now->uuid != config.uuid) return Fail(ESTALE, config.name + ": is another volume by now");
   BegunSource source(std::as_bytes(std::span(first)), connection.source);
   if (first == kVerifyRequest) return Verify(config, source, replies);
   Status s = first == kGoBackRequest ? GoBackLocked(config.name, LogOf(config))
@@ -272,7 +300,24 @@ Result<std::optional<repl::ReceiveState>> StateNow(const VolumeConfig& config) {
   auto volume = LiveVolume::Open(config.name);
   if (!volume) return Pass(volume);
   if (Status s = AdoptEarlier(*volume, log); !s) return Pass(s);
-  return log.Load();
+  auto state = log.Load();
+  if (!state || !*state || (*state)->complete || !(*state)->vouched) return state;
+  if (CommandLock::IsReceiving(config.name)) return state;
+  // A snapshot had to say what the rest builds on.
+  const auto before = (*state)->before;
+  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
+  if (!usable) return Pass(usable);
+  if (*usable) return state;
+  if (Status s = GiveUpState(*volume, log); !s) return Pass(s);
+  return std::nullopt;
+}
+
+// A failure that is over: the other side has nothing that was not received.
+void ForgetOldFailure(const VolumeConfig& config) {
+  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  if (records && records->source.error.empty()) return;
+  Status s = UpdatePeer(config.name, "", [](PeerRecord& peer) { peer.error.clear(); });
+  if (!s) Warn(s.error().text);
 }
 
 // As this side is called in the records of the other.
@@ -334,8 +379,13 @@ Result<bool> ReceiveInto(const std::string& volume, Connection& connection, Prog
   ReceiveRequest first{};
   auto n = connection.source.Read(std::as_writable_bytes(std::span(first)));
   if (!n) return Pass(n);
-  if (*n == 0) return false;
+  if (*n == 0) {
+    if (*state && (*state)->complete) ForgetOldFailure(*config);
+    return false;
+  }
   if (*n < first.size()) return refuse({EBADMSG, connection.sink.name() + ": cut off at once"});
+  // From here on nothing may come for long: zeroes upstream are read, and not sent.
+  connection.sink.LimitReads(0);
   auto done = TakeRequest(*config, first, connection, replies, line);
   if (!done) return refuse(done.error());
   if (*done) (void)replies.PutDone(0);
@@ -379,8 +429,7 @@ Status GoBack(const std::string& volume) {
   if (Status s = RequireUp(*config); !s) return s;
   auto lock = CommandLock::OfReceiving(volume);
   if (!lock) return Pass(lock);
-  if (Status s = GoBackLocked(volume, LogOf(*config)); !s) return s;
-  return ForgetFailure(volume);
+  return GoBackLocked(volume, LogOf(*config));
 }
 
 Result<Reverted> RevertVolume(const std::string& name, Tag tag,
@@ -395,17 +444,16 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   if (!state) return Pass(state);
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
-  if (!*state || (*state)->complete) return volume->Revert(tag, progress);
+  if (!*state || (*state)->complete)
+    return config->source ? RevertToTheEnd(*volume, tag, progress) : volume->Revert(tag, progress);
   auto reverted = RevertReplica(*volume, log, **state, tag, progress);
   if (!reverted || !(*state)->before || (*state)->before->tag != tag) return reverted;
   if (Status s = RememberOld(log, **state); !s) return Pass(s);
-  if (Status s = ForgetFailure(name); !s) return Pass(s);
+  if (Status s = ForgetFailure(*volume); !s) return Pass(s);
   return reverted;
 }
 
 Status ForgetReceived(const VolumeConfig& config) {
-  auto lock = CommandLock::OfReceiving(config.name);
-  if (!lock) return Pass(lock);
   repl::FileReceiveLog log = LogOf(config);
   auto state = log.Load();
   if (!state) return Pass(state);

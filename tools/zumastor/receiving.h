@@ -37,7 +37,9 @@ void RememberRefusal(const std::string& volume, const Error& error);
 // Whether the origin is in the midst of a stream: one that is being received, or was cut off.
 [[nodiscard]] Result<bool> IsBetweenSnapshots(const VolumeConfig& config);
 
-// Brings a replica back to what it was before the stream that was cut off.  ENOENT: there is none.
+// Brings a replica back to what it was before the stream that was cut off.  Where the snapshot of
+// that is gone, nobody knows what it holds: that is said, and remembered.  ENOENT: there is no such
+// stream.
 [[nodiscard]] Status GoBack(const std::string& volume);
 
 // zumastor revert, of any volume.  A replica in the midst of a stream forgets how far that was.
@@ -45,7 +47,7 @@ void RememberRefusal(const std::string& volume, const Error& error);
                                             const LiveVolume::RevertProgress& progress);
 
 // A volume that ceases to be a replica has received nothing.  EBUSY: it is in the midst of a
-// stream.
+// stream.  The caller holds the lock of receiving until it is none.
 [[nodiscard]] Status ForgetReceived(const VolumeConfig& config);
 
 // Fetches everything that a replica lacks from its source.  What became of it is remembered, and

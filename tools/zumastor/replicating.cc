@@ -8,7 +8,6 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
-#include <filesystem>
 #include <thread>
 
 #include "base/uuid.h"
@@ -134,8 +133,8 @@ Status CheckFolderIsThere(const SendJob& job, const std::string& dir) {
   auto records = live->LoadRecords();
   if (!records) return Pass(records);
   if (records->targets[job.target].last_success == 0) return {};
-  std::error_code error;
-  if (!std::filesystem::is_empty(dir, error) && !error) return {};
+  // Not whether it is empty: who merely looks into it leaves a lock there.
+  if (DeltaFolder::HasDeltas(dir)) return {};
   return Fail(ENOENT, dir +
                           ": has lost its deltas: is its file system mounted?  Else zumastor "
                           "forget target " +
@@ -256,7 +255,12 @@ Status MakeFreshSnapshot(const std::string& volume) {
 Result<Step> ChooseStep(const ServerVolume& volume, const std::optional<repl::ReceiveState>& state,
                         bool bookmarks) {
   const auto base_with = [&](Epoch epoch) {
-    return bookmarks ? volume.BaseWithEpoch(epoch) : volume.WithEpoch(epoch);
+    auto base = bookmarks ? volume.BaseWithEpoch(epoch) : volume.WithEpoch(epoch);
+    // It is not what the other side got of it.
+    if (base && !bookmarks && volume.WasWritten(*base))
+      return Result<repl::SnapshotId>(
+          Fail(ESTALE, repl::Describe(*base) + ": was written to since"));
+    return base;
   };
   Step step;
   if (state && state->what.volume != volume.uuid)

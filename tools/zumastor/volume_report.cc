@@ -91,7 +91,9 @@ Json SourceReport(const VolumeConfig& config, const PeerRecord& record, Json* re
   Json source = PeerReport(config.name, "", record, CommandLock::IsReceiving(config.name));
   const auto after = IsBetweenSnapshots(config);
   if (!after)
-    AddProblem(report, after.error().text, "zumastor receive " + config.name + " --abort");
+    AddProblem(report, after.error().text,
+               "ddsnap delta receive --forget " + OriginPath(config.name) +
+                   ", and zumastor revert to a known snapshot");
   source["host"] = config.source->name;
   source["between_snapshots"] = before.value_or(false) && after.value_or(false);
   return source;
