@@ -126,6 +126,13 @@ part_first() {
 	tag=$(newest a)
 	run zumastor replicate a hostb:b --wait
 	is "$(newest a)" "$tag" "the newest snapshot of a volume that has not changed"
+	# A failure is over when nothing is new, too.
+	run zumastor stop b
+	refused 'is not up' zumastor replicate a hostb:b --wait
+	run zumastor start b
+	problems b | grep -q 'is not up' || fail "b does not say what failed: $(zumastor status b)"
+	run zumastor replicate a hostb:b --wait
+	is "$(problems a; problems b)" "" "problems when nothing is new"
 	mount_a
 }
 
@@ -374,6 +381,11 @@ part_directory() {
 	scribble 1
 	refused "$folder" zumastor replicate a file:$folder --wait
 	is "$(target file:$folder .state)" failing "the state of a target that is away"
+	# Its mount point is there, and somebody looks into it.
+	mkdir $folder
+	refused "$folder" zumastor verify a file:$folder
+	refused 'has lost its deltas' zumastor replicate a file:$folder --wait
+	rm -r $folder
 	mv $folder.away $folder
 	run zumastor replicate a file:$folder --wait
 	is "$(target file:$folder '"\(.state) [\(.last_error)]"')" "idle []" "the state of a target that is back"
@@ -556,7 +568,7 @@ part_forget() {
 	run zumastor delete a "$mine"
 	refused 'no target' zumastor replicate a hostb:b --wait
 	before=$(tags b 'map(.tag)')
-	run zumastor forget source b
+	source_goes
 	is "$(section b Source)" "" "the source's section"
 	is "$(tags b 'map(.tag)')" "$before" "snapshots after forgetting a source"
 	# A volume like any other: written to, snapshotted, and not to be overwritten from outside.
@@ -573,6 +585,29 @@ part_forget() {
 	run umount /run/b
 	run zumastor forget target a hostb:b
 	run zumastor define schedule b --hourly 2
+}
+
+# B ceases to be a replica while it is reverted, which ends first, and while a sender is about to begin, which may not.
+source_goes() {
+	local sum revert late pipe=/run/late
+	sum=$(sum /dev/zumastor/b)
+	mkfifo $pipe
+	zumastor receive b <$pipe >$pipe.out 2>$pipe.err &
+	late=$!
+	exec {sender_end}>$pipe
+	until_true 30 [ -s $pipe.out ] || fail "the receiver does not tell its state"
+	run dd if=/dev/urandom of=/dev/zumastor/b bs=1M count=8 oflag=direct status=none
+	zumastor revert b "$(newest b)" >/run/revert.out 2>&1 &
+	revert=$!
+	run zumastor forget source b
+	wait $revert || fail "a revert, while the source is forgotten: $(cat /run/revert.out)"
+	is "$(zumastor status b --json | jq -r .state)" up "b after a revert"
+	head -c 65536 /dev/zero >&$sender_end
+	exec {sender_end}>&-
+	wait $late && fail "a stream to what is no replica any more was taken"
+	grep -q 'is no replica' $pipe.err || fail "why a stream is not taken: $(cat $pipe.err)"
+	is "$(sum /dev/zumastor/b)" "$sum" "b, which was reverted"
+	rm $pipe $pipe.out $pipe.err
 }
 
 # Whatever was run: nothing stays behind.

@@ -102,12 +102,17 @@ wrong_base() {
 	run dd if=/dev/urandom of=/dev/zumastor/b bs=1M count=1 seek=20 oflag=direct status=none
 	scribble 1
 	turned_away 'has changed since' hostb:b
-	# The one that tries again by itself may come first: what counts is what goes over in all.
+	# The file system may write a last word, and have a second snapshot made: what counts is what goes over in all.
 	wire=$(carried hostb)
 	run zumastor revert b "$(received b .snapshot)"
 	taken hostb:b
 	within $mib $((3 * mib)) $(($(carried hostb) - wire)) "bytes on the wire of an increment after a revert"
 	run dd if=/dev/urandom of=/dev/zumastor/b bs=1M count=1 seek=20 oflag=direct status=none
+	# What is known of it is damaged: there is a way out, and status names it.
+	echo damage >"$(echo /var/lib/zumastor/receive/volume-"$(zumastor status b --json | jq -r .volume_uuid)"*)"
+	refused hostb zumastor replicate a hostb:b --wait
+	zumastor status b --json | jq -r '.problems[].remedy' | grep -q 'ddsnap delta receive --forget /dev/zumastor/b' ||
+		fail "nobody says what to do about a damaged state: $(zumastor status b)"
 	run ddsnap delta receive --forget /dev/zumastor/b
 	scribble 1
 	taken hostb:b
@@ -168,7 +173,11 @@ part_aborts() {
 	pair
 	old=$(target hostb:b .snapshot)
 	before=$(sum /dev/zumastor/b) || fail "b"
-	stuck
+	run zumastor define target a file:/srv/other
+	stuck file:/srv/other
+	# Nobody has stopped that one.
+	until_true 120 eval '[ "$(target file:/srv/other .state)" = idle ]' || fail "the other target gets nothing: $(zumastor status a)"
+	run zumastor forget target a file:/srv/other
 	stuck_downstream "$old" "$before"
 	reverted_downstream
 	# Whoever cannot be reached is not tried any more, once it is given up.
@@ -183,14 +192,16 @@ part_aborts() {
 	mend_link hostb
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
+	nothing_to_go_back_to
 }
 
-# B's receiver does not get on, and the stream is given up upstream.
+# stuck [TARGET]: B's receiver does not get on, and the stream is given up upstream.  The other target was asked for, too.
 stuck() {
 	run zumastor define target a hostb:b --rate-limit 2M
 	scribble 24
 	run zumastor replicate a hostb:b
 	until_true 120 past 6 || fail "no stream"
+	[ $# -eq 0 ] || run zumastor replicate a "$1"
 	run pkill -STOP -f "$receiver"
 	run timeout 60 zumastor replicate a hostb:b --abort
 	[ "$(target hostb:b .state)" != running ] || fail "it runs on"
@@ -241,4 +252,15 @@ reverted_downstream() {
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
 	within $((24 * mib)) $((33 * mib)) "$(target hostb:b .bytes)" "bytes of a stream that begins again"
+}
+
+# In the midst of the first stream there is no older state: whoever gives it up is told, and so is who looks later.
+nothing_to_go_back_to() {
+	fresh b
+	run zumastor define source b hosta:a --keep 4
+	stuck
+	zumastor receive b --abort 2>&1 | grep 'no snapshot to go back to' || fail "an abort without a snapshot to go back to says nothing"
+	problems b | grep -q 'no state that ever was' || fail "b's problems: $(problems b)"
+	run zumastor define target a hostb:b --rate-limit ''
+	taken hostb:b
 }
