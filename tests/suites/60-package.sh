@@ -21,8 +21,8 @@ read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands d
 export VM_KEEP=1
 # Two machines share two processors.
 export VM_CPUS=1
-# The machines' clocks: no hour begins while a test counts hourly snapshots, and it is not today.
-clock=$(date -u -d 'tomorrow 12:05' +%s)
+# The machines' clocks: no hour begins while a test counts hourly snapshots, it is not today, and nothing weekly is due.
+clock=$(date -u -d 'next tuesday 12:05' +%s)
 begun=$SECONDS
 
 # walk SUITE REBOOTS PART...
@@ -35,6 +35,8 @@ walk() {
 	vm_scratch 320M "$suite-origin2" "$suite-store2" >/dev/null
 	! has readme "$@" || readme "$suite" || return 1
 	start "$suite" || return 1
+	# It fails on Debian's cloud kernels, each week: a week of replication would not find the system as it was.
+	vm_run -t 60 "$suite" 'systemctl disable --now xfs_scrub_all.timer 2>/dev/null; true' || return 1
 	[ "$*" != replicate ] || { replicate "$suite" && echo "$suite: PASS"; return; }
 	for part in refusals events commands devices; do
 		! has $part "$@" || step "$suite" $part.sh || return 1
