@@ -22,6 +22,7 @@ Result<int> Run(const SendOptions& options) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   auto sender = DeltaSender::Prepare(options);
   if (!sender) return Pass(sender);
+  if (!sender->warning().empty()) std::fprintf(stderr, "ddsnap: %s\n", sender->warning().c_str());
   const uint64_t begin = sender->token() ? sender->token()->position : 0;
   const uint64_t limit = sender->token() ? sender->token()->limit : 0;
   repl::FdSink direct(Fd(::dup(STDOUT_FILENO)), "standard output");

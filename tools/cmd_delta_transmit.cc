@@ -57,6 +57,7 @@ Result<int> Run(const Options& options) {
     return Fail(EINVAL, "--resume: the receiver says where to go on");
   auto sender = DeltaSender::Prepare(options.send);
   if (!sender) return Pass(sender);
+  if (!sender->warning().empty()) std::fprintf(stderr, "ddsnap: %s\n", sender->warning().c_str());
   ProgressLine line(options.send.json);
   uint64_t acknowledged = 0;
   for (unsigned failures = 0;;) {

@@ -77,10 +77,13 @@ Status DeltaSender::Choose(ControlClient& client) {
   if (!base->none && volume->IsBookmark(*base) && !options_.from_device.empty())
     return Fail(EINVAL,
                 "--from-device: " + repl::Describe(*base) + " is a bookmark, without contents");
-  // Of one that was written to since it was sent, too, nobody knows what the other side has: what
-  // changed, the writes included, is sent as from a bookmark.
-  bookmark_ = !base->none && (volume->IsBookmark(*base) ||
-                              (volume->WasWritten(*base) && options_.from_device.empty()));
+  // What changed, writes to the base included, is sent without a look at it.  Who names a device
+  // knows that it is the base.
+  bookmark_ = !base->none && volume->HasLostContent(*base) && options_.from_device.empty();
+  if (bookmark_ && !volume->IsBookmark(*base))
+    warning_ = repl::Describe(*base) +
+               ": was written to: the stream has no checksums of it, and only a volume's origin "
+               "takes it; --from-device compares with what it is now";
   if (!head_.base.none && head_.base.epoch >= head_.target.epoch) {
     return Fail(EINVAL,
                 repl::Describe(head_.base) + ": is not older than " + repl::Describe(head_.target));
@@ -103,6 +106,17 @@ Status DeltaSender::OpenDevices() {
   return {};
 }
 
+// A write to the base may make it equal to the target where the receiver has something else, and
+// then that was left out.
+Status DeltaSender::CheckBaseStays() const {
+  auto client = ControlClient::Connect(options_.socket);
+  if (!client) return Pass(client);
+  auto volume = ServerVolume::Ask(*client);
+  if (!volume) return Pass(volume);
+  if (!volume->WasWritten(head_.base)) return {};
+  return Fail(ESTALE, repl::Describe(head_.base) + ": was written to while it was read");
+}
+
 Result<repl::CreateSummary> DeltaSender::Send(repl::ByteSink& out, uint64_t begin, uint64_t limit,
                                               ProgressLine& line) {
   repl::CreateOptions create = options_.mode.ToCreate();
@@ -111,6 +125,8 @@ Result<repl::CreateSummary> DeltaSender::Send(repl::ByteSink& out, uint64_t begi
   create.progress = [&line](const char* what, uint64_t done, uint64_t total) {
     line.Show(what, done, total);
   };
+  if (from_ && options_.from_device.empty())
+    create.before_end = [this] { return CheckBaseStays(); };
   std::optional<repl::LimitedSink> limited;
   if (options_.rate != 0) limited.emplace(out, options_.rate);
   repl::ByteSink& sink = limited ? static_cast<repl::ByteSink&>(*limited) : out;

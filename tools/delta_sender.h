@@ -40,6 +40,10 @@ class DeltaSender {
   [[nodiscard]] static Result<DeltaSender> Prepare(const SendOptions& options);
 
   [[nodiscard]] const repl::StreamHead& head() const { return head_; }
+  // Whether the stream says what the base holds: else it is as from a bookmark.
+  [[nodiscard]] bool base_sums() const { return !bookmark_; }
+  // To be told to people; empty: nothing.
+  [[nodiscard]] const std::string& warning() const { return warning_; }
   // Where the token of the options, if there was one, says to begin.
   [[nodiscard]] const std::optional<repl::ResumeToken>& token() const { return token_; }
 
@@ -51,12 +55,14 @@ class DeltaSender {
   explicit DeltaSender(const SendOptions& options) : options_(options) {}
   [[nodiscard]] Status Choose(ControlClient& client);
   [[nodiscard]] Status OpenDevices();
+  [[nodiscard]] Status CheckBaseStays() const;
 
   SendOptions options_;
   repl::StreamHead head_;
   std::optional<repl::ResumeToken> token_;
   std::unique_ptr<repl::ScratchFile> changelist_;
-  bool bookmark_ = false;  // the base is one: it has no device
+  bool bookmark_ = false;  // the base has lost its content: none of it is read
+  std::string warning_;
   std::unique_ptr<repl::ContentDevice> from_;
   std::unique_ptr<repl::ContentDevice> to_;
 };

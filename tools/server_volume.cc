@@ -109,6 +109,10 @@ bool ServerVolume::WasWritten(const repl::SnapshotId& id) const {
   return std::ranges::find(written, id.epoch) != written.end();
 }
 
+bool ServerVolume::HasLostContent(const repl::SnapshotId& id) const {
+  return IsBookmark(id) || WasWritten(id);
+}
+
 bool ServerVolume::IsFree(Tag tag) const { return std::ranges::find(tags, tag) == tags.end(); }
 
 bool ServerVolume::IsBookmark(const repl::SnapshotId& id) const {

@@ -32,6 +32,9 @@ struct ServerVolume {
   [[nodiscard]] Result<repl::SnapshotId> BaseWithEpoch(Epoch epoch) const;
   // Whether something was written to the snapshot itself: it is not what it was made as.
   [[nodiscard]] bool WasWritten(const repl::SnapshotId& id) const;
+  // Whether nobody here can tell any more what a receiver got as this one: a bookmark has no
+  // content, and a snapshot that was written to has another.
+  [[nodiscard]] bool HasLostContent(const repl::SnapshotId& id) const;
   // Whether a snapshot of that tag can be made.
   [[nodiscard]] bool IsFree(Tag tag) const;
   [[nodiscard]] bool IsBookmark(const repl::SnapshotId& id) const;

@@ -92,7 +92,8 @@ Result<ApplySummary> RunPass(DeltaPass::Kind kind, ByteSource& delta, const Cont
   }
   if (device != nullptr && !head.base_sums) {
     return Fail(ENOTSUP, delta.name() +
-                             ": is of a bookmark and carries no base sums: no device can be "
+                             ": carries no base sums (a bookmark is its base, or what was written "
+                             "to): no device can be "
                              "compared with it; use ddsnap delta receive");
   }
   ApplySummary summary;

@@ -57,6 +57,7 @@ class Creation {
     Status status = pipeline.Run([&](CreateSlot& slot) { return plan.Next(&slot.extent); },
                                  [&](CreateSlot& slot) { return Fill(slot); },
                                  [&](CreateSlot& slot) { return Write(slot, writer); });
+    if (status && options_.before_end) status = options_.before_end();
     if (!status) return Pass(status);
     if (Status s = writer.Finish(); !s) return Pass(s);
     return summary_;

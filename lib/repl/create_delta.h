@@ -28,6 +28,9 @@ struct CreateOptions {
   uint64_t begin = 0;          // what lies below this byte, a chunk's first, is left out
   uint64_t no_diff_below = 0;  // the receiver may not have the base of extents that begin below
   Progress progress;           // may be empty
+  // Called when all has been read, before the delta ends: an error leaves it without an end.  May
+  // be empty.
+  std::function<Status()> before_end;
 };
 
 struct CreateSummary {

@@ -120,7 +120,8 @@ class Receiver {
     if (!same && !head.base_sums) return Pass(same);
     state_.vouched = same && *same;
     if (head.base_sums || state_.vouched) return {};
-    const std::string what = delta_.name() + ": is of a bookmark and carries no base sums: ";
+    const std::string what =
+        delta_.name() + ": carries no base sums (a bookmark is its base, or what was written to): ";
     if (!options_.same_as) {
       return Fail(ESTALE, what +
                               "it is taken only on the origin of a ddsnap volume, with its server "
@@ -141,12 +142,16 @@ class Receiver {
       const std::string to = known.before
                                  ? ": revert it to snapshot " + std::to_string(known.before->tag)
                                  : std::string();
-      return Fail(ESTALE, delta_.name() + ": is of a bookmark and carries no base sums: " +
-                              device_.name() + why + to);
+      return Fail(ESTALE,
+                  delta_.name() +
+                      ": carries no base sums (a bookmark is its base, or what was written to): " +
+                      device_.name() + why + to);
     };
     if (!known.vouched || !known.before || !options_.same_as) {
-      return Fail(ESTALE, delta_.name() + ": is of a bookmark and carries no base sums: " +
-                              device_.name() + ": no snapshot vouches for what it was before");
+      return Fail(ESTALE,
+                  delta_.name() +
+                      ": carries no base sums (a bookmark is its base, or what was written to): " +
+                      device_.name() + ": no snapshot vouches for what it was before");
     }
     auto reverted = options_.same_as(*known.before, 0);
     if (!reverted) return Pass(reverted);

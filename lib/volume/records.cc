@@ -33,6 +33,9 @@ Json ToJson(const PeerRecord& peer) {
           {"bytes", peer.bytes},
           {"milliseconds", peer.milliseconds},
           {"requests", peer.requests},
+          {"asked", peer.asked},
+          {"unsure", peer.unsure},
+          {"torn", peer.torn},
           {"aborted", peer.aborted}};
 }
 
@@ -47,7 +50,11 @@ PeerRecord PeerFromJson(const Json& json) {
   json.at("bytes").get_to(peer.bytes);
   json.at("milliseconds").get_to(peer.milliseconds);
   json.at("requests").get_to(peer.requests);
-  peer.aborted = json.value("aborted", time_t{0});  // not in older files
+  // Not in older files.
+  peer.asked = json.value("asked", uint64_t{0});
+  peer.unsure = json.value("unsure", false);
+  peer.torn = json.value("torn", false);
+  peer.aborted = json.value("aborted", time_t{0});
   return peer;
 }
 

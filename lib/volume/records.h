@@ -41,6 +41,9 @@ struct PeerRecord {
   uint64_t bytes = 0;          // that the last snapshot took on its way
   uint64_t milliseconds = 0;   // and how long
   uint64_t requests = 0;       // of zumastor replicate, that are not served yet
+  uint64_t asked = 0;          // requests that there ever were: tells whether one came meanwhile
+  bool unsure = false;         // what is `sending` began without a look at its base's content
+  bool torn = false;           // received: neither one snapshot nor another, and no way back
   time_t aborted = 0;  // when it was last stopped by hand: what was due then is not any more
   bool operator==(const PeerRecord&) const = default;
 };

@@ -218,6 +218,22 @@ def test_base_that_was_written():
     send(up, stream, "--from", 0, 1)
     receive(down, stream, replica)
     same(up, snapshot, replica)
+    # Or while it is read: the pipe is full, and the sender waits with most of it before it.
+    fill(path, 2, up.sectors)
+    snapshot = up.create(2)
+    sender = subprocess.Popen([DDSNAP, "delta", "send", "-r", "--rate-limit", "1M", "--from", "1", up.sock, "2"], bufsize=0,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": RUN})
+    head = sender.stdout.read(64 << 10)
+    change("/dev/mapper/" + up.dm(1), up.sectors // 8 - 1)
+    rest, told = sender.communicate(timeout=120)
+    assert sender.returncode == 1 and b"was written to while it was read" in told, told
+    with open(stream, "wb") as f:
+        f.write(head + rest)
+    receive(down, stream, replica, says="ddsnap: ")    # cut off, or not the base that it was
+    down.tool("revert", down.sock, 1)
+    send(up, stream, "--from", 1, 2)
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
     down.close()
     up.close()
     for name in ("up", "down"):

@@ -145,14 +145,21 @@ START_TEST(uncommitted_is_absent) {
 END_TEST
 
 // Who looks into a folder that is not mounted must not make it one that merely has no deltas yet.
-START_TEST(looking_leaves_no_deltas) {
+START_TEST(looking_is_not_using) {
   const TempFolder temp;
-  ck_assert(!DeltaFolder::HasDeltas(temp / "nowhere"));
-  ck_assert(!DeltaFolder::HasDeltas(temp.path()));
+  ck_assert(!DeltaFolder::IsUsed(temp / "nowhere"));
+  ck_assert(!DeltaFolder::IsUsed(temp.path()));
   (void)OpenToRead(temp.path());
-  ck_assert(!DeltaFolder::HasDeltas(temp.path()));
+  ck_assert(!DeltaFolder::IsUsed(temp.path()));
   const Three three;
-  ck_assert(DeltaFolder::HasDeltas(three.dir));
+  ck_assert(DeltaFolder::IsUsed(three.dir));
+  // One whose deltas were removed, or that has got none yet; and a copy of the deltas alone.
+  { const DeltaFolder writer = OpenFolder(temp.path(), three.chain); }
+  ck_assert(DeltaFolder::IsUsed(temp.path()));
+  const std::string copy = temp / "copy";
+  fs::create_directory(copy);
+  fs::copy_file(three.dir + "/" + kFull1, copy + "/moved.delta");
+  ck_assert(DeltaFolder::IsUsed(copy));
 }
 END_TEST
 
@@ -386,7 +393,7 @@ int main(int argc, char** argv) {
   }
   return unit::Run(
       "delta_folder",
-      {grows, uncommitted_is_absent, looking_leaves_no_deltas, leftovers_are_removed, one_writer,
+      {grows, uncommitted_is_absent, looking_is_not_using, leftovers_are_removed, one_writer,
        order_is_in_the_heads, missing_link, damaged_head, truncated, two_in_one_place, foreign,
        shortest_chain, prune_by_chains, prune_leaves_what_is_newer});
 }

@@ -162,6 +162,9 @@ START_TEST(what_peers_hold_is_remembered) {
           .bytes = uint64_t{1} << 40,
           .milliseconds = 7,
           .requests = 2,
+          .asked = 5,
+          .unsure = true,
+          .torn = true,
           .aborted = 1700000002};
   saved.source.held = 9;
   CK_OK(records.Save("vol", saved));

@@ -67,14 +67,15 @@ class SharedSnapshot {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Whether what another peer got will do for this one, who has not asked again since.
-  [[nodiscard]] bool WillDo(const Peer& peer, const Records& now) const {
-    return made_ && Clock::now() - *made_ < kRecent && !had_.contains(peer.name) &&
-           RecordOf(peer, before_).requests == RecordOf(peer, now).requests;
+  // What another peer got will do for this one unless it has asked more often than this.  Nothing:
+  // it will not.
+  [[nodiscard]] std::optional<uint64_t> Asked(const Peer& peer) const {
+    if (!made_ || Clock::now() - *made_ >= kRecent || had_.contains(peer.name)) return std::nullopt;
+    return RecordOf(peer, before_).asked;
   }
-  // The peer got it.  A fresh one was made after `begun` and after `before` was read.
-  void Sent(const Peer& peer, bool fresh, Clock::time_point begun, const Records& before) {
-    if (fresh) {
+  // The peer got it.  If none was `shared`, it was made after `begun` and after `before` was read.
+  void Sent(const Peer& peer, bool shared, Clock::time_point begun, const Records& before) {
+    if (!shared) {
       made_ = begun;
       before_ = before;
       had_.clear();
@@ -93,10 +94,10 @@ Status Work(const VolumeConfig& config, const Records& records, const Peer& peer
             SharedSnapshot& shared, bool json) {
   if (peer.name.empty()) return Fetch(config.name, json);
   const auto target = std::ranges::find(config.targets, peer.name, &TargetConfig::name);
-  const bool fresh = !shared.WillDo(peer, records);
+  const auto asked = shared.Asked(peer);
   const auto begun = SharedSnapshot::Clock::now();
-  Status s = Replicate(config.name, *target, fresh, json);
-  if (s) shared.Sent(peer, fresh, begun, records);
+  Status s = Replicate(config.name, *target, asked, json);
+  if (s) shared.Sent(peer, asked.has_value(), begun, records);
   return s;
 }
 
@@ -116,9 +117,12 @@ Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool 
 Status Request(const VolumeConfig& config, const std::vector<Peer>& peers) {
   if (!dm::NumberOfName(OriginDmName(config.name)))
     return Fail(ENODEV, config.name + ": is not up; zumastor start " + config.name);
+  const auto ask = [](PeerRecord& peer) {
+    ++peer.requests;
+    ++peer.asked;
+  };
   for (const Peer& peer : peers)
-    if (Status s = UpdatePeer(config.name, peer.name, [](PeerRecord& p) { ++p.requests; }); !s)
-      return s;
+    if (Status s = UpdatePeer(config.name, peer.name, ask); !s) return s;
   return Systemctl("start", {"--no-block", DeltaUnit(config.name)});
 }
 
@@ -133,7 +137,6 @@ Status Abort(const VolumeConfig& config, const std::string& target) {
     names = {chosen->front().name};
   }
   for (const std::string& name : names) {
-    if (!name.empty() && !records->targets.contains(name)) continue;
     Status s = UpdatePeer(config.name, name, [](PeerRecord& peer) {
       peer.requests = 0;
       peer.aborted = ::time(nullptr);

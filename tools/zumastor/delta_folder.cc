@@ -106,8 +106,9 @@ std::string Both(const DeltaFile& a, const DeltaFile& b) {
 
 }  // namespace
 
-bool DeltaFolder::HasDeltas(const std::string& dir) {
+bool DeltaFolder::IsUsed(const std::string& dir) {
   std::error_code error;
+  if (std::filesystem::exists(dir + kWriterLock, error)) return true;
   std::filesystem::directory_iterator it(dir, error);
   for (; !error && it != std::filesystem::directory_iterator(); it.increment(error))
     if (IsDeltaName(it->path().filename().string())) return true;

@@ -39,8 +39,8 @@ class DeltaFolder {
   // what killed writers left behind.  EBUSY: another process writes there; EINVAL: it
   // holds deltas of another volume.
   [[nodiscard]] static Result<DeltaFolder> Open(const std::string& dir, const Uuid& volume);
-  // Whether there is any; without opening one, or leaving anything there.
-  [[nodiscard]] static bool HasDeltas(const std::string& dir);
+  // Whether anybody has written there, or there are deltas; leaves nothing there.
+  [[nodiscard]] static bool IsUsed(const std::string& dir);
   // To restore from; what is there stays there as long as the object does.
   [[nodiscard]] static Result<DeltaFolder> OpenToRead(const std::string& dir);
 

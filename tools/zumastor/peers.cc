@@ -93,12 +93,15 @@ Status ForgetSource(const std::string& volume) {
   if (!lock) return Pass(lock);
   auto config = ConfigFolder::Default().Load(volume);
   if (!config) return Pass(config);
-  // Until it is no replica any more: a sender may be about to begin.
-  auto receiving = CommandLock::OfReceiving(volume);
-  if (!receiving) return Pass(receiving);
-  if (config->source)
-    if (Status s = ForgetReceived(*config); !s) return s;
-  if (Status s = ForgetSection(volume, kSourceSection, "source"); !s) return s;
+  {
+    // Until it is no replica any more, and no longer: a sender that is about to begin ends who
+    // holds it.
+    auto receiving = CommandLock::OfReceiving(volume);
+    if (!receiving) return Pass(receiving);
+    if (config->source)
+      if (Status s = ForgetReceived(*config); !s) return s;
+    if (Status s = ForgetSection(volume, kSourceSection, "source"); !s) return s;
+  }
   if (Status s = ForgetRecord(volume, ""); !s) return s;
   return SyncDeltaTimer(volume);
 }

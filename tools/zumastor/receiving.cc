@@ -120,6 +120,7 @@ Status Adopt(LiveVolume& volume, const repl::ReceiveState& state,
     rotations.emplace_back(kReceivedRotation);
   records->next_tag = std::max(records->next_tag, tag + 1);
   records->source.held = tag;
+  records->source.torn = false;
   records->source.held_created = state.what.target.created_ns / 1'000'000'000;
   change(records->source);
   if (Status s = volume.SaveRecords(*records); !s) return s;
@@ -181,34 +182,37 @@ Status ReceiveStream(const VolumeConfig& config, BegunSource& source, repl::Repl
   });
 }
 
-// Nothing is left of what failed last.
+// Nothing is left of what failed last: the volume is a snapshot again.
 Status ForgetFailure(const LiveVolume& volume) {
   auto records = volume.LoadRecords();
   if (!records) return Pass(records);
-  if (records->source.error.empty()) return {};
+  if (records->source.error.empty() && !records->source.torn) return {};
   records->source.error.clear();
+  records->source.torn = false;
   return volume.SaveRecords(*records);
 }
 
 // Whoever receives next, or makes it no replica any more, waits or comes again: a revert that is
 // killed takes the volume down.
-Result<Reverted> RevertToTheEnd(LiveVolume& volume, Tag tag,
-                                const LiveVolume::RevertProgress& progress) {
-  (void)std::signal(SIGTERM, SIG_IGN);
-  auto reverted = volume.Revert(tag, progress);
-  (void)std::signal(SIGTERM, SIG_DFL);
-  return reverted;
-}
+class TerminationIgnored {
+ public:
+  TerminationIgnored() : before_(std::signal(SIGTERM, SIG_IGN)) {}
+  TerminationIgnored(const TerminationIgnored&) = delete;
+  TerminationIgnored& operator=(const TerminationIgnored&) = delete;
+  ~TerminationIgnored() { (void)std::signal(SIGTERM, before_); }
+
+ private:
+  void (*before_)(int);
+};
 
 // A stream was cut off, and the snapshot of what was there before is gone too.
 Status GiveUpState(const LiveVolume& volume, repl::FileReceiveLog& log) {
-  const std::string what =
-      "a stream was given up, and there was no snapshot to go back to: the volume is no state that "
-      "ever was, and everything has to come again";
-  Warn(volume.name() + ": " + what);
+  Warn(volume.name() +
+       ": there is no snapshot to go back to: it is no state that ever was, and everything has to "
+       "come again");
   auto records = volume.LoadRecords();
   if (!records) return Pass(records);
-  records->source.error = what;
+  records->source.torn = true;
   if (Status s = volume.SaveRecords(*records); !s) return s;
   return log.Forget();
 }
@@ -225,7 +229,8 @@ Result<Reverted> RevertReplica(LiveVolume& volume, repl::FileReceiveLog& log,
   marked.position = marked.limit = 0;
   marked.last = kReverted;
   if (Status s = log.Save(marked); !s) return Pass(s);
-  auto reverted = RevertToTheEnd(volume, tag, progress);
+  const TerminationIgnored to_the_end;
+  auto reverted = volume.Revert(tag, progress);
   if (reverted) return reverted;
   const bool untouched = reverted.error().code == EBUSY || reverted.error().code == ENOSPC;
   if (untouched)
@@ -247,13 +252,21 @@ Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
   return log.DropRedo();
 }
 
+// Who has been told that there is no way back, and asks again, keeps what there is.
+Status AcceptTorn(const LiveVolume& volume) {
+  auto records = volume.LoadRecords();
+  if (!records) return Pass(records);
+  if (records->source.torn) return ForgetFailure(volume);
+  return Fail(ENOENT,
+              volume.name() + ": is not in the midst of a stream: there is nothing to abort");
+}
+
 Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
   auto state = log.Load();
   if (!state) return Pass(state);
-  if (!*state || (*state)->complete)
-    return Fail(ENOENT, name + ": is not in the midst of a stream: there is nothing to abort");
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
+  if (!*state || (*state)->complete) return AcceptTorn(*volume);
   const auto before = (*state)->before;
   auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
   if (!usable) return Pass(usable);
@@ -275,6 +288,21 @@ Result<bool> Verify(const VolumeConfig& config, BegunSource& source, repl::Reply
   return false;
 }
 
+// A stream that was refused, and that only a snapshot could vouch for which is gone: no other try
+// would be taken, but one that sends everything.
+Status GiveUpHopeless(const VolumeConfig& config) {
+  repl::FileReceiveLog log = LogOf(config);
+  auto state = log.Load();
+  if (!state) return Pass(state);
+  if (!*state || (*state)->complete || !(*state)->vouched) return {};
+  auto volume = LiveVolume::Open(config.name);
+  if (!volume) return Pass(volume);
+  const auto before = (*state)->before;
+  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
+  if (!usable) return Pass(usable);
+  return *usable ? Status() : GiveUpState(*volume, log);
+}
+
 // What was sent, by its first bytes.  The lock ends who has received before.  False: the other side
 // has been told how it ended.
 Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first,
@@ -289,8 +317,10 @@ Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first
   if (first == kVerifyRequest) return Verify(config, source, replies);
   Status s = first == kGoBackRequest ? GoBackLocked(config.name, LogOf(config))
                                      : ReceiveStream(config, source, replies, line);
-  if (!s) return Pass(s);
-  return true;
+  if (s) return true;
+  if (s.error().code == ESTALE)
+    if (Status given_up = GiveUpHopeless(config); !given_up) Warn(given_up.error().text);
+  return Pass(s);
 }
 
 // What came last, and is in the records, on devices and in folders by now.
@@ -300,24 +330,22 @@ Result<std::optional<repl::ReceiveState>> StateNow(const VolumeConfig& config) {
   auto volume = LiveVolume::Open(config.name);
   if (!volume) return Pass(volume);
   if (Status s = AdoptEarlier(*volume, log); !s) return Pass(s);
-  auto state = log.Load();
-  if (!state || !*state || (*state)->complete || !(*state)->vouched) return state;
-  if (CommandLock::IsReceiving(config.name)) return state;
-  // A snapshot had to say what the rest builds on.
-  const auto before = (*state)->before;
-  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
-  if (!usable) return Pass(usable);
-  if (*usable) return state;
-  if (Status s = GiveUpState(*volume, log); !s) return Pass(s);
-  return std::nullopt;
+  return log.Load();
 }
 
-// A failure that is over: the other side has nothing that was not received.
-void ForgetOldFailure(const VolumeConfig& config) {
+// A failure that is over: the other side has nothing that was not received, and what was received
+// is there.
+Status ForgetOldFailure(const VolumeConfig& config,
+                        const std::optional<repl::ReceiveState>& state) {
   auto records = RecordFolder::Default().Load(config.name, config.uuid);
-  if (records && records->source.error.empty()) return;
-  Status s = UpdatePeer(config.name, "", [](PeerRecord& peer) { peer.error.clear(); });
-  if (!s) Warn(s.error().text);
+  if (!records) return Pass(records);
+  if (records->source.error.empty() || !state || !state->complete || !state->after) return {};
+  auto client = ControlClient::Connect(ServerSocket(config.name));
+  if (!client) return Pass(client);
+  auto still = OriginIsStill(*client, state->after->tag);
+  if (!still) return Pass(still);
+  if (!*still) return {};
+  return UpdatePeer(config.name, "", [](PeerRecord& peer) { peer.error.clear(); });
 }
 
 // As this side is called in the records of the other.
@@ -380,7 +408,7 @@ Result<bool> ReceiveInto(const std::string& volume, Connection& connection, Prog
   auto n = connection.source.Read(std::as_writable_bytes(std::span(first)));
   if (!n) return Pass(n);
   if (*n == 0) {
-    if (*state && (*state)->complete) ForgetOldFailure(*config);
+    if (Status s = ForgetOldFailure(*config, *state); !s) Warn(s.error().text);
     return false;
   }
   if (*n < first.size()) return refuse({EBADMSG, connection.sink.name() + ": cut off at once"});
@@ -400,7 +428,7 @@ Status Fetch(const std::string& volume, bool json) {
   auto lock = CommandLock::OfTarget(volume, "");
   if (!lock) return Pass(lock);
   ProgressLine line(json, ProgressFileOf(volume, ""));
-  return Attempt(volume, "", [&] {
+  return Attempt(volume, "", [&](uint64_t) {
     Status s = FetchAll(volume, config->source->name, line);
     line.Clear();
     return s;
@@ -437,6 +465,8 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   auto config = ConfigFolder::Default().Load(name);
   if (!config) return Pass(config);
   repl::FileReceiveLog log = LogOf(*config);
+  std::optional<TerminationIgnored> to_the_end;
+  if (config->source) to_the_end.emplace();
   auto lock =
       config->source ? CommandLock::OfReceiving(name) : Result<CommandLock>(Fail(0, "no replica"));
   if (config->source && !lock) return Pass(lock);
@@ -444,8 +474,12 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   if (!state) return Pass(state);
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
-  if (!*state || (*state)->complete)
-    return config->source ? RevertToTheEnd(*volume, tag, progress) : volume->Revert(tag, progress);
+  if (!*state || (*state)->complete) {
+    auto reverted = volume->Revert(tag, progress);
+    if (reverted && config->source && !*state)
+      if (Status s = ForgetFailure(*volume); !s) return Pass(s);
+    return reverted;
+  }
   auto reverted = RevertReplica(*volume, log, **state, tag, progress);
   if (!reverted || !(*state)->before || (*state)->before->tag != tag) return reverted;
   if (Status s = RememberOld(log, **state); !s) return Pass(s);
@@ -462,6 +496,13 @@ Status ForgetReceived(const VolumeConfig& config) {
                            ": is in the midst of a stream, and no state that ever was; "
                            "zumastor receive " +
                            config.name + " --abort goes back to the snapshot before");
+  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  if (!records) return Pass(records);
+  if (records->source.torn)
+    return Fail(EBUSY, config.name +
+                           ": is no state that ever was: zumastor revert brings it to a snapshot, "
+                           "and zumastor receive " +
+                           config.name + " --abort keeps it as it is");
   return log.Forget();
 }
 

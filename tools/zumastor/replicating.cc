@@ -47,7 +47,9 @@ Status RememberStep(const SendJob& job, const ServerVolume& volume,
     const repl::SnapshotId& id = state->complete ? state->what.target : state->what.base;
     if (auto known = volume.BaseWithEpoch(id.epoch)) held = *known;
   }
+  const bool begins = step.kind == Step::Kind::kStream && (!state || state->complete);
   return UpdatePeer(job.volume, job.target, [&](PeerRecord& peer) {
+    if (begins) peer.unsure = step.base && volume.HasLostContent(*step.base);
     peer.held.reset();
     peer.sending.reset();
     if (held) peer.held = held->tag;
@@ -87,6 +89,9 @@ Result<repl::CreateSummary> WriteDelta(const SendJob& job, const Step& step, Del
                                        ProgressLine& line) {
   auto sender = PrepareSender(job, step);
   if (!sender) return Pass(sender);
+  // Who restores from files has nobody who vouches for the base.
+  if (!sender->base_sums())
+    return Fail(EAGAIN, repl::Describe(*step.base) + ": was written to just now");
   auto sink = folder.Create(step.base, step.target);
   if (!sink) return Pass(sink);
   auto summary = sender->Send(**sink, 0, 0, line);
@@ -134,7 +139,7 @@ Status CheckFolderIsThere(const SendJob& job, const std::string& dir) {
   if (!records) return Pass(records);
   if (records->targets[job.target].last_success == 0) return {};
   // Not whether it is empty: who merely looks into it leaves a lock there.
-  if (DeltaFolder::HasDeltas(dir)) return {};
+  if (DeltaFolder::IsUsed(dir)) return {};
   return Fail(ENOENT, dir +
                           ": has lost its deltas: is its file system mounted?  Else zumastor "
                           "forget target " +
@@ -214,11 +219,13 @@ Status UpdatePeer(const std::string& volume, const std::string& target,
 }
 
 Status Attempt(const std::string& volume, const std::string& target,
-               const std::function<Status()>& work) {
-  uint64_t requests = 0;
-  Status done =
-      UpdatePeer(volume, target, [&requests](PeerRecord& peer) { requests = peer.requests; });
-  if (done) done = work();
+               const std::function<Status(uint64_t asked)>& work) {
+  uint64_t requests = 0, asked = 0;
+  Status done = UpdatePeer(volume, target, [&](PeerRecord& peer) {
+    requests = peer.requests;
+    asked = peer.asked;
+  });
+  if (done) done = work(asked);
   const Status remembered = UpdatePeer(volume, target, [&](PeerRecord& peer) {
     peer.last_try = ::time(nullptr);
     peer.error = done ? "" : done.error().text;
@@ -296,6 +303,20 @@ Result<Step> ChooseStep(const ServerVolume& volume, const std::optional<repl::Re
   return step;
 }
 
+namespace {
+
+// A stream that was cut off left out where base and target were the same.  If somebody has written
+// to the base meanwhile, that may be where the receiver has something else: it must begin again.
+Result<bool> CanGoOn(const SendJob& job, const ServerVolume& volume,
+                     const std::optional<repl::ReceiveState>& state, const Step& step) {
+  if (!state || state->complete || !step.base || !volume.WasWritten(*step.base)) return true;
+  auto records = RecordFolder::Default().Load(job.volume, FormatUuid(volume.uuid));
+  if (!records) return Pass(records);
+  return records->targets[job.target].unsure;
+}
+
+}  // namespace
+
 Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& line) {
   const auto begun = Clock::now();
   if (job.link_failed != nullptr) *job.link_failed = true;
@@ -310,6 +331,9 @@ Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& 
   if (!volume) return Pass(volume);
   auto step = ChooseStep(*volume, status->state, /*bookmarks=*/true);
   if (!step) return Fail(step.error().code, connection.sink.name() + ": " + step.error().text);
+  auto sound = CanGoOn(job, *volume, status->state, *step);
+  if (!sound) return Pass(sound);
+  if (!*sound) step->kind = Step::Kind::kGoBack;
   if (Status s = RememberStep(job, *volume, status->state, *step); !s) return Pass(s);
   if (step->kind == Step::Kind::kNothing) return false;
   if (step->kind == Step::Kind::kGoBack) {
@@ -332,10 +356,6 @@ Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& 
   return true;
 }
 
-namespace {
-
-// One that was forgotten before its turn came must not be remembered again: a snapshot would be
-// kept for nobody.
 Status RequireTarget(const std::string& volume, const std::string& target) {
   auto config = ConfigFolder::Default().Load(volume);
   if (!config) return Pass(config);
@@ -344,17 +364,16 @@ Status RequireTarget(const std::string& volume, const std::string& target) {
   return Fail(ENOENT, volume + ": has no target " + target);
 }
 
-}  // namespace
-
-Status Replicate(const std::string& volume, const TargetConfig& target, bool fresh, bool json) {
+Status Replicate(const std::string& volume, const TargetConfig& target,
+                 std::optional<uint64_t> shared, bool json) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   auto lock = CommandLock::OfTarget(volume, target.name);
   if (!lock) return Pass(lock);
   if (Status s = RequireTarget(volume, target.name); !s) return s;
   ProgressLine line(json, ProgressFileOf(volume, target.name));
   const SendJob job = {.volume = volume, .target = target.name, .rate_limit = target.rate_limit};
-  return Attempt(volume, target.name, [&] {
-    if (fresh)
+  return Attempt(volume, target.name, [&](uint64_t asked) {
+    if (shared != asked)
       if (Status s = MakeFreshSnapshot(volume); !s) return s;
     const auto folder = FolderOfTarget(target.name);
     Status s = folder ? WriteAll(job, *folder, line) : SendAll(job, target.name, line);

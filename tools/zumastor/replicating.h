@@ -31,8 +31,13 @@ namespace ddsnap {
 
 // Does `work` for a peer, and remembers how it went.  Requests that came before are served if it
 // went well; otherwise they stay, and so does what was cut off, for the next attempt.
+// `work` is told how many requests there ever were: those it serves.
 [[nodiscard]] Status Attempt(const std::string& volume, const std::string& target,
-                             const std::function<Status()>& work);
+                             const std::function<Status(uint64_t asked)>& work);
+
+// ENOENT: it is none of the volume's configuration.  One that was forgotten before its turn came
+// must not be remembered again: a snapshot would be kept for nobody.  Under the target's lock.
+[[nodiscard]] Status RequireTarget(const std::string& volume, const std::string& target);
 
 // A snapshot to be sent, if the volume is no replica and has changed since its newest one.
 [[nodiscard]] Status MakeFreshSnapshot(const std::string& volume);
@@ -62,11 +67,11 @@ struct SendJob {
 };
 [[nodiscard]] Result<bool> SendNext(const SendJob& job, Connection& connection, ProgressLine& line);
 
-// Everything that the target of that name lacks, over as many connections as it takes; `fresh`: a
-// snapshot of what the volume is now included.  What became of it is remembered, and an event if it
-// failed.
-[[nodiscard]] Status Replicate(const std::string& volume, const TargetConfig& target, bool fresh,
-                               bool json);
+// Everything that the target of that name lacks, over as many connections as it takes, a snapshot
+// of what the volume is now included.  `shared`: what there is will do if no more requests than
+// that have come.  What became of it is remembered, and an event if it failed.
+[[nodiscard]] Status Replicate(const std::string& volume, const TargetConfig& target,
+                               std::optional<uint64_t> shared, bool json);
 
 }  // namespace ddsnap
 

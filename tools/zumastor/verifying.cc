@@ -220,6 +220,7 @@ Result<Verdict> Verify(const std::string& volume, const TargetConfig& target, bo
   (void)std::signal(SIGPIPE, SIG_IGN);
   auto lock = CommandLock::OfTarget(volume, target.name);
   if (!lock) return Pass(lock);
+  if (Status s = RequireTarget(volume, target.name); !s) return Pass(s);
   ProgressLine line(json);
   const auto folder = FolderOfTarget(target.name);
   return folder ? VerifyFolder(volume, target, *folder, repair, line)

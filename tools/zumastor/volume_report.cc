@@ -95,7 +95,8 @@ Json SourceReport(const VolumeConfig& config, const PeerRecord& record, Json* re
                "ddsnap delta receive --forget " + OriginPath(config.name) +
                    ", and zumastor revert to a known snapshot");
   source["host"] = config.source->name;
-  source["between_snapshots"] = before.value_or(false) && after.value_or(false);
+  source["between_snapshots"] = record.torn || (before.value_or(false) && after.value_or(false));
+  source["way_back"] = !record.torn;
   return source;
 }
 
@@ -117,7 +118,17 @@ void AddPeers(const VolumeConfig& config, const Records& records, Json* report) 
 
 void FindSourceProblems(const std::string& name, const Json& source, Json* report) {
   const std::string error = source.value("last_error", "");
-  if (source.value("between_snapshots", false) && source.value("state", "") != "running") {
+  const bool running = source.value("state", "") == "running";
+  if (!source.value("way_back", true) && !running) {
+    AddProblem(
+        report,
+        "a stream was given up without a snapshot to go back to: the volume is no state that "
+        "ever was" +
+            (error.empty() ? "" : ": " + error),
+        "everything comes when the source sends again; zumastor revert brings it to a "
+        "snapshot, zumastor receive " +
+            name + " --abort keeps it as it is");
+  } else if (source.value("between_snapshots", false) && !running) {
     AddProblem(report,
                "a stream of the source was cut off, and the volume is between two snapshots" +
                    (error.empty() ? "" : ": " + error),

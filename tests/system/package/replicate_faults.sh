@@ -175,8 +175,6 @@ part_aborts() {
 	before=$(sum /dev/zumastor/b) || fail "b"
 	run zumastor define target a file:/srv/other
 	stuck file:/srv/other
-	# Nobody has stopped that one.
-	until_true 120 eval '[ "$(target file:/srv/other .state)" = idle ]' || fail "the other target gets nothing: $(zumastor status a)"
 	run zumastor forget target a file:/srv/other
 	stuck_downstream "$old" "$before"
 	reverted_downstream
@@ -206,6 +204,8 @@ stuck() {
 	run timeout 60 zumastor replicate a hostb:b --abort
 	[ "$(target hostb:b .state)" != running ] || fail "it runs on"
 	is "$(pgrep -f "$sender_ssh")" "" "the sender's ssh"
+	# Nobody has stopped that one: it is served yet.
+	[ $# -eq 0 ] || until_true 180 eval '[ "$(target '"$1"' .state)" = idle ]' || fail "the other target gets nothing: $(zumastor status a)"
 	given_up
 	run pkill -CONT -f "$receiver"
 	until_true 60 eval "! pgrep -f '$receiver'" || fail "the receiver does not end"
@@ -241,7 +241,7 @@ stuck_downstream() {
 
 # The same by reverting it: what was received of the stream is gone, and nobody goes on from there.
 reverted_downstream() {
-	local old before
+	local old before wire
 	old=$(target hostb:b .snapshot)
 	before=$(sum /dev/zumastor/b) || fail "b"
 	stuck
@@ -250,8 +250,9 @@ reverted_downstream() {
 	is "$(sum /dev/zumastor/b)" "$before" "b, reverted"
 	is "$(problems b)" "" "problems of b"
 	run zumastor define target a hostb:b --rate-limit ''
+	wire=$(carried hostb)
 	taken hostb:b
-	within $((24 * mib)) $((33 * mib)) "$(target hostb:b .bytes)" "bytes of a stream that begins again"
+	within $((24 * mib)) $((33 * mib)) $(($(carried hostb) - wire)) "bytes on the wire of a stream that begins again"
 }
 
 # In the midst of the first stream there is no older state: whoever gives it up is told, and so is who looks later.
@@ -261,6 +262,7 @@ nothing_to_go_back_to() {
 	stuck
 	zumastor receive b --abort 2>&1 | grep 'no snapshot to go back to' || fail "an abort without a snapshot to go back to says nothing"
 	problems b | grep -q 'no state that ever was' || fail "b's problems: $(problems b)"
+	refused 'no state that ever was' zumastor forget source b
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
 }
