@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Replication between hosts: network namespaces joined by veth, links that are cut, processes that
 # are killed, three hosts in a chain; memory; Ceph's own rbd merge-diff on exported deltas.
+# One processor.
 set -u
 cd "$ZUMASTOR_TOP" || exit 1
 # shellcheck source=tests/lib/plain.sh
