@@ -21,7 +21,7 @@ namespace {
 
 bool DueNow(const Rotation& rotation, const Records& records, time_t now) {
   const auto it = records.last_run.find(rotation.name);
-  if (it == records.last_run.end()) return true;
+  if (it == records.last_run.end() || LiesAhead(it->second, now)) return true;
   if (rotation.name == "custom") return CalendarIsDue(rotation.calendar, it->second, now);
   return IsDue(rotation.name, it->second, now);
 }
