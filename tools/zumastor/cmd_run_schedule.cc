@@ -35,7 +35,8 @@ Status RunDue(LiveVolume& volume) {
   std::vector<std::string> due;
   for (const Rotation& rotation : volume.config().rotations)
     if (DueNow(rotation, *records, now)) due.push_back(rotation.name);
-  if (due.empty()) return {};
+  // One that made its snapshot and could not delete an old one is tried again for that.
+  if (due.empty()) return ExpireSnapshots(volume);
   if (auto tag = MakeSnapshot(volume, due); !tag) return Pass(tag);
   records = volume.LoadRecords();
   if (!records) return Pass(records);
@@ -44,19 +45,26 @@ Status RunDue(LiveVolume& volume) {
   return ExpireSnapshots(volume);
 }
 
+void ReportFailure(const std::string& name, const std::string& error) {
+  ReportEvent(LOG_WARNING, kJobFailedEvent, name, "scheduled snapshot: " + error);
+}
+
 // How a job went: in the volume's records and, if it failed, as an event.
 void Remember(const LiveVolume& volume, const std::string& error) {
   if (auto records = volume.LoadRecords()) {
     records->jobs["snapshot"] = {::time(nullptr), error};
     if (Status s = volume.SaveRecords(*records); !s) Warn(s.error().text);
   }
-  if (!error.empty())
-    ReportEvent(LOG_WARNING, kJobFailedEvent, volume.name(), "scheduled snapshot: " + error);
+  if (!error.empty()) ReportFailure(volume.name(), error);
 }
 
 Result<int> Run(const std::string& name) {
   auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
+  if (!volume) {
+    // Without the volume's lock nothing is recorded: it is told only.
+    ReportFailure(name, volume.error().text);
+    return Pass(volume);
+  }
   const Status done = RunDue(*volume);
   Remember(*volume, done ? "" : done.error().text);
   if (done) return 0;
