@@ -86,17 +86,26 @@ Status ThawMounts(const std::string& name) {
 
 // After a job, which may have been killed together with the guard of its snapshot.
 Result<int> Thaw(const std::string& name, bool scheduled) {
-  // What another command has just frozen stays so until that is done.
-  auto other = scheduled ? Result<LiveVolume>(Fail(0, "")) : LiveVolume::Open(name);
-  if (Status s = ThawMounts(name); !s) return Pass(s);
-  if (!scheduled) return 0;
-  // What the job could not say itself (SERVICE_RESULT of systemd.exec(5)).
+  // How it ended, as systemd.exec(5) has it; nothing if this is run by hand.
   const char* result = ::secure_getenv("SERVICE_RESULT");
-  const std::string_view how = result != nullptr ? result : "success";
+  const std::string_view how = result != nullptr ? result : "";
+  // A job that has ended by itself has thawed what it froze.  What is frozen now is somebody
+  // else's: a backup program's, or that of the agent of a virtual machine's host.
   if (how == "success" || how == "exit-code") return 0;
+  {
+    // What another command has just frozen stays so until that is done.
+    auto other = scheduled ? Result<LiveVolume>(Fail(0, "")) : LiveVolume::Open(name);
+    if (Status s = ThawMounts(name); !s) return Pass(s);
+  }
+  if (!scheduled || how.empty()) return 0;
+  // What the job could not say itself.
+  const std::string error = how == "timeout" ? "took too long" : "was killed";
   auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
-  Remember(*volume, how == "timeout" ? "took too long" : "was killed");
+  if (!volume) {
+    ReportFailure(name, error);
+    return Pass(volume);
+  }
+  Remember(*volume, error);
   return 0;
 }
 
