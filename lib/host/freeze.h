@@ -3,7 +3,7 @@
 //
 // Invariant: a file system that was frozen here is thawed, whatever becomes of
 // this process.  A guard, a child in a session of its own, thaws it when the
-// process ends or when the limit is over.
+// process ends or when the limit is over, which begins once it is frozen.
 //
 // Thread rule: one thread, and only one at the time of Freeze: it forks.
 #ifndef DDSNAP_HOST_FREEZE_H_

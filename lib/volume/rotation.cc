@@ -26,8 +26,13 @@ std::tuple<int, int, int> PeriodOf(const std::string& rotation, time_t moment) {
 
 }  // namespace
 
+bool LiesAhead(time_t last, time_t now) {
+  constexpr time_t kHour = 3600;
+  return last - now > kHour;
+}
+
 bool IsDue(const std::string& rotation, std::optional<time_t> last, time_t now) {
-  if (!last) return true;
+  if (!last || LiesAhead(*last, now)) return true;
   return now > *last && PeriodOf(rotation, *last) != PeriodOf(rotation, now);
 }
 

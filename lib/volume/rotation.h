@@ -16,9 +16,13 @@
 
 namespace ddsnap {
 
+// Whether a run that is remembered lies ahead of `now` by more than an hour: the clock was wrong
+// then.  It counts as none, or nothing would be made until the clock is there again.
+[[nodiscard]] bool LiesAhead(time_t last, time_t now);
+
 // Whether a rotation with a name ("hourly" ... "monthly") is due at `now`: the
 // hour, day, week (from Monday) or month of local time is another one than at
-// `last`, or there was none.  A clock that was set back makes nothing due.
+// `last`, or there was none.  A clock that was set back by an hour or less makes nothing due.
 [[nodiscard]] bool IsDue(const std::string& rotation, std::optional<time_t> last, time_t now);
 
 // The schedule's rotations and those of replication: "replica", made to be sent, of which the

@@ -60,6 +60,16 @@ std::optional<uint64_t> ParseRate(std::string_view text) {
 
 bool IsAbsolute(const std::string& path) { return path.starts_with('/'); }
 
+// As the kernel has it in its table of mounts, with which it is compared: no slash at the end, and
+// never two in a row.
+std::string WithoutExtraSlashes(std::string path) {
+  const auto doubled =
+      std::ranges::unique(path, [](char a, char b) { return a == '/' && b == '/'; });
+  path.erase(doubled.begin(), doubled.end());
+  if (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
 // Takes one assignment; why it cannot be meant, or nullptr.
 class Assigner {
  public:
@@ -101,7 +111,7 @@ class Assigner {
 
   const char* TakeMount(const IniFile::Entry& entry, bool* known) {
     if (entry.key == "MountPoint") {
-      config_.mountpoint = entry.value;
+      config_.mountpoint = WithoutExtraSlashes(entry.value);
       return entry.value.empty() || IsAbsolute(entry.value) ? nullptr
                                                             : "a mount point is a whole path";
     }

@@ -48,9 +48,15 @@ START_TEST(a_period_has_one_snapshot) {
 }
 END_TEST
 
-START_TEST(a_clock_set_back_makes_nothing_due) {
-  for (const char* rotation : {"hourly", "daily", "weekly", "monthly"})
-    ck_assert(!Due(rotation, "2026-11-24 10:00", "2025-01-01 00:00"));
+// A little: it goes on where it was.  By more: what was remembered is of a wrong clock.
+START_TEST(a_clock_set_back_makes_nothing_due_or_all) {
+  for (const char* rotation : {"hourly", "daily", "weekly", "monthly"}) {
+    // Another hour, day, week and month, in Berlin: it is the 1st of June, a Monday.
+    ck_assert(!Due(rotation, "2026-05-31 22:30", "2026-05-31 21:30"));
+    ck_assert(Due(rotation, "2026-05-31 22:30", "2026-05-31 21:29"));
+    ck_assert(Due(rotation, "2026-11-24 10:00", "2025-01-01 00:00"));
+  }
+  ck_assert(!LiesAhead(4600, 1000) && LiesAhead(4601, 1000) && !LiesAhead(1000, 4601));
 }
 END_TEST
 
@@ -252,7 +258,8 @@ START_TEST(paths_become_unit_names) {
 }
 END_TEST
 
-UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due,
+UNIT_MAIN("rotation", a_period_has_one_snapshot, a_clock_set_back_makes_nothing_due_or_all,
           the_hour_that_winter_time_repeats_is_two, as_many_are_kept_as_asked, a_year_of_snapshots,
-          a_base_without_content_is_for_hosts_that_are_late, records_come_back, what_peers_hold_is_remembered, replication_has_rotations_of_its_own,
+          a_base_without_content_is_for_hosts_that_are_late, records_come_back,
+          what_peers_hold_is_remembered, replication_has_rotations_of_its_own,
           damaged_records_are_an_error, paths_become_unit_names)

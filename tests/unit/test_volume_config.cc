@@ -103,6 +103,25 @@ START_TEST(a_configuration_says_what_it_means) {
 }
 END_TEST
 
+// It is compared with what the kernel says.
+START_TEST(a_mount_point_has_no_slashes_too_many) {
+  struct Case {
+    const char* text;
+    const char* want;
+  };
+  for (const Case& c :
+       {Case{"/srv/data", "/srv/data"}, Case{"/srv/data/", "/srv/data"},
+        Case{"//srv///data//", "/srv/data"}, Case{"/", "/"}, Case{"//", "/"}, Case{"", ""}}) {
+    auto config =
+        ReadConfig("vol", Parsed(std::string(kWritten) + "[Mount]\nMountPoint=" + c.text + "\n"));
+    CK_OK(config);
+    ck_assert_str_eq(config->mountpoint.c_str(), c.want);
+  }
+  ck_assert(Why("[Mount]\nMountPoint=srv/\n") ==
+            "test.conf: line 2: MountPoint: a mount point is a whole path");
+}
+END_TEST
+
 START_TEST(names_need_no_quoting) {
   for (const char* good : {"a", "vol", "_x", "7", "a.b-c_D", "data-2024.old"})
     ck_assert_msg(CheckVolumeName(good).has_value(), "%s", good);
@@ -205,5 +224,6 @@ END_TEST
 
 UNIT_MAIN("volume_config", what_a_person_wrote_stays, a_new_file_is_made_of_its_settings,
           lines_go_on_and_the_last_assignment_counts, nonsense_is_refused_with_its_line,
-          a_configuration_says_what_it_means, names_need_no_quoting, remote_volumes_have_a_host,
-          targets_and_the_source_have_sections, the_folder_has_one_file_for_each_volume)
+          a_configuration_says_what_it_means, a_mount_point_has_no_slashes_too_many,
+          names_need_no_quoting, remote_volumes_have_a_host, targets_and_the_source_have_sections,
+          the_folder_has_one_file_for_each_volume)

@@ -5,7 +5,6 @@
 #include <memory>
 
 #include "commands.h"
-#include "dm/dm.h"
 #include "host/device_names.h"
 #include "io/device_number.h"
 #include "peers.h"
@@ -25,8 +24,9 @@ constexpr uint64_t kUdevWaitMs = 10000;
 Status RemoveConfig(const ConfigFolder& folder, const std::string& name) {
   auto lock = CommandLock::OfVolume(name);
   if (!lock) return Pass(lock);
-  if (dm::NumberOfName(OriginDmName(name)))
-    return Fail(EBUSY, name + ": another command has just started it");
+  auto left = DeviceLeft(name);
+  if (!left) return Pass(left);
+  if (!left->empty()) return Fail(EBUSY, name + ": is up, with " + *left);
   return folder.Remove(name);
 }
 

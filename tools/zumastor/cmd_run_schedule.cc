@@ -21,7 +21,7 @@ namespace {
 
 bool DueNow(const Rotation& rotation, const Records& records, time_t now) {
   const auto it = records.last_run.find(rotation.name);
-  if (it == records.last_run.end()) return true;
+  if (it == records.last_run.end() || LiesAhead(it->second, now)) return true;
   if (rotation.name == "custom") return CalendarIsDue(rotation.calendar, it->second, now);
   return IsDue(rotation.name, it->second, now);
 }
@@ -35,7 +35,8 @@ Status RunDue(LiveVolume& volume) {
   std::vector<std::string> due;
   for (const Rotation& rotation : volume.config().rotations)
     if (DueNow(rotation, *records, now)) due.push_back(rotation.name);
-  if (due.empty()) return {};
+  // One that made its snapshot and could not delete an old one is tried again for that.
+  if (due.empty()) return ExpireSnapshots(volume);
   if (auto tag = MakeSnapshot(volume, due); !tag) return Pass(tag);
   records = volume.LoadRecords();
   if (!records) return Pass(records);
@@ -44,19 +45,26 @@ Status RunDue(LiveVolume& volume) {
   return ExpireSnapshots(volume);
 }
 
+void ReportFailure(const std::string& name, const std::string& error) {
+  ReportEvent(LOG_WARNING, kJobFailedEvent, name, "scheduled snapshot: " + error);
+}
+
 // How a job went: in the volume's records and, if it failed, as an event.
 void Remember(const LiveVolume& volume, const std::string& error) {
   if (auto records = volume.LoadRecords()) {
     records->jobs["snapshot"] = {::time(nullptr), error};
     if (Status s = volume.SaveRecords(*records); !s) Warn(s.error().text);
   }
-  if (!error.empty())
-    ReportEvent(LOG_WARNING, kJobFailedEvent, volume.name(), "scheduled snapshot: " + error);
+  if (!error.empty()) ReportFailure(volume.name(), error);
 }
 
 Result<int> Run(const std::string& name) {
   auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
+  if (!volume) {
+    // Without the volume's lock nothing is recorded: it is told only.
+    ReportFailure(name, volume.error().text);
+    return Pass(volume);
+  }
   const Status done = RunDue(*volume);
   Remember(*volume, done ? "" : done.error().text);
   if (done) return 0;
@@ -78,17 +86,26 @@ Status ThawMounts(const std::string& name) {
 
 // After a job, which may have been killed together with the guard of its snapshot.
 Result<int> Thaw(const std::string& name, bool scheduled) {
-  // What another command has just frozen stays so until that is done.
-  auto other = scheduled ? Result<LiveVolume>(Fail(0, "")) : LiveVolume::Open(name);
-  if (Status s = ThawMounts(name); !s) return Pass(s);
-  if (!scheduled) return 0;
-  // What the job could not say itself (SERVICE_RESULT of systemd.exec(5)).
+  // How it ended, as systemd.exec(5) has it; nothing if this is run by hand.
   const char* result = ::secure_getenv("SERVICE_RESULT");
-  const std::string_view how = result != nullptr ? result : "success";
+  const std::string_view how = result != nullptr ? result : "";
+  // A job that has ended by itself has thawed what it froze.  What is frozen now is somebody
+  // else's: a backup program's, or that of the agent of a virtual machine's host.
   if (how == "success" || how == "exit-code") return 0;
+  {
+    // What another command has just frozen stays so until that is done.
+    auto other = scheduled ? Result<LiveVolume>(Fail(0, "")) : LiveVolume::Open(name);
+    if (Status s = ThawMounts(name); !s) return Pass(s);
+  }
+  if (!scheduled || how.empty()) return 0;
+  // What the job could not say itself.
+  const std::string error = how == "timeout" ? "took too long" : "was killed";
   auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
-  Remember(*volume, how == "timeout" ? "took too long" : "was killed");
+  if (!volume) {
+    ReportFailure(name, error);
+    return Pass(volume);
+  }
+  Remember(*volume, error);
   return 0;
 }
 

@@ -28,17 +28,6 @@ std::string Numbers(const DeviceNumber& number) {
   return std::to_string(number.major) + ":" + std::to_string(number.minor);
 }
 
-// The devices of this volume that device-mapper has.
-Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume) {
-  auto all = dm::ListDdsnapDevices();
-  if (!all) return all;
-  const std::string origin = OriginDmName(volume);
-  std::erase_if(*all, [&](const dm::DdsnapDevice& device) {
-    return device.name != origin && !device.name.starts_with(origin + "@");
-  });
-  return all;
-}
-
 Result<std::vector<LiveSnapshot>> ParseSnapshots(const Json& answer) {
   std::vector<LiveSnapshot> snapshots;
   for (const Json& entry : answer.value("snapshots", Json::array())) {
@@ -53,6 +42,16 @@ Result<std::vector<LiveSnapshot>> ParseSnapshots(const Json& answer) {
 }
 
 }  // namespace
+
+Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume) {
+  auto all = dm::ListDdsnapDevices();
+  if (!all) return all;
+  const std::string origin = OriginDmName(volume);
+  std::erase_if(*all, [&](const dm::DdsnapDevice& device) {
+    return device.name != origin && !device.name.starts_with(origin + "@");
+  });
+  return all;
+}
 
 Result<Json> AskVolume(const std::string& name, const Json& request) {
   auto client = ControlClient::Connect(ServerSocket(name));

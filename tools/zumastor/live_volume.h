@@ -16,6 +16,7 @@
 #include "../reverting.h"
 #include "base/chunk.h"
 #include "base/status.h"
+#include "dm/dm.h"
 #include "volume/records.h"
 #include "volume/volume_config.h"
 #include "volume_lock.h"
@@ -91,6 +92,9 @@ class LiveVolume {
   VolumeConfig config_;
   CommandLock lock_;
 };
+
+// The devices of the volume that device-mapper has.
+[[nodiscard]] Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume);
 
 // Asks the server of a volume without the volume's lock: to look, not to change.
 [[nodiscard]] Result<nlohmann::json> AskVolume(const std::string& name,

@@ -170,6 +170,14 @@ void AddRecords(const VolumeConfig& config, Json* report) {
   FindPeerProblems(name, report);
 }
 
+// Its timers go with its unit, its devices stay if it was not the unit's command that ended.
+void FindUnitProblem(const std::string& name, Json* report) {
+  const std::string state = UnitProperty(VolumeUnit(name), "ActiveState");
+  if (state == "inactive" || state == "failed")
+    AddProblem(report, "its unit is not active: no scheduled snapshots are made",
+               "zumastor start " + name);
+}
+
 }  // namespace
 
 Json BriefReport(const std::string& name) {
@@ -214,6 +222,7 @@ Result<Json> VolumeReport(const std::string& name) {
         tag ? "zumastor revert " + name + " " + std::to_string(*tag) : "zumastor start " + name);
   }
   if (report["state"] != "up") return report;
+  FindUnitProblem(name, &report);
   auto status = AskVolume(name, {{"verb", "status"}});
   if (!status) {
     AddProblem(&report, status.error().text, "journalctl -u 'zumastor-server@" + name + "'");
