@@ -137,8 +137,8 @@ replicate() {
 }
 
 # What the first machine has of replicate, and the last.
-replicate_first='define first increments bookmark chain fetch mount restricted verify refusals directory aborts forget'
-replicate_rest='faults week forget'
+replicate_first='define first increments bookmark fetch restricted refusals directory aborts forget'
+replicate_rest='chain mount verify faults week forget'
 
 rc=0
 pids=()
