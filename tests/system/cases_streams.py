@@ -74,10 +74,15 @@ def change(device, block):
     return changed
 
 
+def two_volumes(mib):
+    """Upstream and downstream; each has so much of the store's device, as "up" and "down"."""
+    up = Volume(ORIGIN, linear("up", STORE, 0, mib * 2048), chunk="4k")
+    return up, Volume(META, linear("down", STORE, mib * 2048, mib * 2048), name="w")
+
+
 def test_bookmark():
     """Two volumes: the base goes upstream, and what changed since is still known."""
-    up = Volume(ORIGIN, linear("up", STORE, 0, 40 * 2048), chunk="4k")
-    down = Volume(META, linear("down", STORE, 40 * 2048, 40 * 2048), name="w")
+    up, down = two_volumes(40)
     path, replica, stream = up.add(), down.add(), RUN + "/stream"
     fill(path, 1, up.sectors)
     snapshot = up.create(0)
@@ -137,8 +142,7 @@ def test_bookmark():
 def test_who_vouches():
     """A stream without base sums wants a snapshot that says what the origin holds.  Whatever could
     say it for another content, says nothing: neither is it written, nor called the new snapshot."""
-    up = Volume(ORIGIN, linear("up", STORE, 0, 36 * 2048), chunk="4k")
-    down = Volume(META, linear("down", STORE, 36 * 2048, 36 * 2048), name="w")
+    up, down = two_volumes(36)
     plain = linear("plain", STORE, 72 * 2048, up.sectors)
     path, replica, stream = up.add(), down.add(), RUN + "/stream"
     # Far from what changes upstream: no extent of a stream lies there.
@@ -199,8 +203,7 @@ def test_who_vouches():
 
 def test_base_that_was_written():
     """Snapshots can be written to: what was sent of a base is then not what it is now."""
-    up = Volume(ORIGIN, linear("up", STORE, 0, 36 * 2048), chunk="4k")
-    down = Volume(META, linear("down", STORE, 36 * 2048, 36 * 2048), name="w")
+    up, down = two_volumes(36)
     path, replica, stream = up.add(), down.add(), RUN + "/stream"
     fill(path, 1, up.sectors)
     base = up.create(0)
