@@ -82,6 +82,7 @@ Status ControlSession::OnFrame(const wire::Frame& frame) {
     Answer(std::unexpected(request.error()));
     return {};
   }
+  if (server_.abandoned()) server_.RememberAbandoned(std::chrono::milliseconds(100));
   auto answer = Dispatch(*request);
   if (!answer) {
     Answer(std::unexpected(answer.error()));

@@ -19,6 +19,7 @@ constexpr size_t kMaxSessions = 256;
 // Input may put off the end of a turn this many times: a peer that never
 // stops talking must not keep the others from their answers.
 constexpr unsigned kMaxPutOff = 64;
+constexpr std::chrono::seconds kMarkPatience(10);  // the origin's writes wait so long
 constexpr uint64_t kEndMs = 10000;  // for the requests under way when the server ends
 
 // The service manager drops such a connection from its store at once.
@@ -117,11 +118,14 @@ void Server::CommitFailed(const Error& why) {
   abandoned_ = why;
   Report(LOG_CRIT, kStoreFailedEvent,
          "snapshot store failed, all snapshots are given up: " + why.text);
-  if (Status s = volume_.MarkAbandoned(); !s) {
-    Log(LOG_CRIT, "and this cannot be remembered over a restart: " + s.error().text);
-  }
+  RememberAbandoned(kMarkPatience);
   creations_.FailAll(why);
   for (const auto& session : sessions_) session->CommitFailed(why);
+}
+
+void Server::RememberAbandoned(std::chrono::milliseconds patience) {
+  if (Status s = volume_.MarkAbandoned(patience); !s)
+    Log(LOG_CRIT, "the failed store cannot be remembered over a restart: " + s.error().text);
 }
 
 uint64_t Server::live() { return abandoned_ ? 0 : store().live(); }

@@ -57,6 +57,10 @@ class Server {
   // Why the store was abandoned, if it was.
   [[nodiscard]] const std::optional<Error>& abandoned() const { return abandoned_; }
 
+  // Makes sure that a later server will know of it: when it happened, /var may have been missing, or
+  // have waited for this volume.
+  void RememberAbandoned(std::chrono::milliseconds patience);
+
   // Snapshots that need copies; 0 when the store was abandoned.
   [[nodiscard]] uint64_t live();
   // Devices of a snapshot that the kernel has, or had when its link broke.

@@ -2,11 +2,14 @@
 #include "volume.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <limits>
 #include <utility>
 
 #include "base/fd.h"
@@ -26,6 +29,51 @@ Status SyncFolder(const std::string& path) {
   const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || ::fsync(folder.get()) != 0) return FailErrno(errno, path);
   return {};
+}
+
+// The newest snapshot when the store failed; all that there are where the mark does not say.
+Epoch EpochOfMark(const std::string& path) {
+  std::ifstream file(path);
+  Epoch newest = 0;
+  return file >> newest ? newest : std::numeric_limits<Epoch>::max();
+}
+
+struct MarkJob {
+  std::string state_dir, path, text;
+  std::promise<Status> done;
+};
+
+// Whole or not there at all.
+Status MakeMark(const MarkJob& job) {
+  if (::access(job.path.c_str(), F_OK) == 0) return {};
+  (void)::mkdir(job.state_dir.c_str(), 0755);
+  const std::string folder = job.state_dir + "/abandoned";
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno(errno, folder);
+  const std::string fresh = job.path + ".new";
+  const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file || ::write(file.get(), job.text.data(), job.text.size()) != std::ssize(job.text) ||
+      ::fsync(file.get()) != 0 || ::rename(fresh.c_str(), job.path.c_str()) != 0)
+    return FailErrno(errno, job.path);
+  return SyncFolder(folder);
+}
+
+void* RunMarkJob(void* argument) {
+  const std::unique_ptr<MarkJob> job(static_cast<MarkJob*>(argument));
+  job->done.set_value(MakeMark(*job));
+  return nullptr;
+}
+
+// All of our memory is locked, that of the thread too: it gets little.
+void StartMarkJob(std::unique_ptr<MarkJob> job) {
+  constexpr size_t kStack = 64 * 1024;
+  pthread_attr_t attributes;
+  (void)::pthread_attr_init(&attributes);
+  (void)::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  (void)::pthread_attr_setstacksize(&attributes, kStack);
+  pthread_t thread;
+  MarkJob* const raw = job.release();
+  if (::pthread_create(&thread, &attributes, RunMarkJob, raw) != 0) (void)RunMarkJob(raw);
+  (void)::pthread_attr_destroy(&attributes);
 }
 
 }  // namespace
@@ -86,22 +134,30 @@ std::string Volume::MarkPath() const {
   return state_dir_ + "/abandoned/" + FormatUuid(store_->uuid());
 }
 
-Status Volume::MarkAbandoned() {
-  (void)::mkdir(state_dir_.c_str(), 0755);
-  const std::string folder = state_dir_ + "/abandoned";
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno(errno, folder);
-  const Fd mark(::open(MarkPath().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  if (!mark || ::fsync(mark.get()) != 0) return FailErrno(errno, MarkPath());
-  return SyncFolder(folder);
+// The file system may be on this volume: its writes wait for this very server, and only what it
+// says next, that the store is abandoned, lets them go on.  So another thread waits for it.
+Status Volume::MarkAbandoned(std::chrono::milliseconds patience) {
+  if (!marking_.valid()) {
+    auto job = std::make_unique<MarkJob>();
+    job->state_dir = state_dir_;
+    job->path = MarkPath();
+    job->text = std::to_string(store_->epoch()) + "\n";
+    marking_ = job->done.get_future();
+    StartMarkJob(std::move(job));
+  }
+  if (marking_.wait_for(patience) == std::future_status::ready) return marking_.get();
+  return Fail(ETIMEDOUT, MarkPath() + ": its file system does not answer");
 }
 
-// The origin was written to without copies: no snapshot or bookmark of that time is good.
+// The origin was written to without copies: no snapshot or bookmark of that time is good.  Those
+// that were made since are: a mark may come to light late, if a file system was mounted over it.
 Status Volume::ObeyAbandonedMark() {
   if (::access(MarkPath().c_str(), F_OK) != 0) return {};
   Log(LOG_WARNING, "the store had failed before: all snapshots of that time are given up");
+  const Epoch newest = EpochOfMark(MarkPath());
   std::vector<Epoch> good;
   for (const Snapshot& snapshot : store_->snapshots()) {
-    if (snapshot.is_base()) good.push_back(snapshot.epoch);
+    if (snapshot.is_base() && snapshot.epoch <= newest) good.push_back(snapshot.epoch);
   }
   for (const Epoch epoch : good) {
     if (Status s = store_->GiveUp(epoch); !s) return s;

@@ -3,6 +3,8 @@
 #ifndef DDSNAP_SERVER_VOLUME_H_
 #define DDSNAP_SERVER_VOLUME_H_
 
+#include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -45,8 +47,10 @@ class Volume {
   // device-mapper.
   [[nodiscard]] Result<uint64_t> LongestOriginTable() const;  // in bytes
 
-  // Leaves a durable mark that the origin is written to without copies.
-  [[nodiscard]] Status MarkAbandoned();
+  // Leaves a durable mark that the origin is written to without copies of what the snapshots up to
+  // now need; does nothing where there is one.  ETIMEDOUT: its file system does not answer, which
+  // may be one on this volume; the mark is made when that goes on, and another call tells.
+  [[nodiscard]] Status MarkAbandoned(std::chrono::milliseconds patience);
 
  private:
   Volume() = default;
@@ -58,6 +62,7 @@ class Volume {
   std::unique_ptr<BlockDevice> store_device_, meta_device_;
   wire::VolumeDevices devices_;
   std::unique_ptr<SnapStore> store_;
+  std::future<Status> marking_;
 };
 
 }  // namespace ddsnap::server

@@ -112,6 +112,51 @@ def test_store_fails():
     sh("dmsetup", "remove", "--retry", "bad")
 
 
+def test_store_fails_below_its_mark():
+    """What must be remembered of it lies on the volume itself, whose writes wait."""
+    folder = RUN + "/below"
+    os.makedirs(folder, exist_ok=True)
+    states = os.environ["ZUMASTOR_STATEDIR"]
+    os.environ["ZUMASTOR_STATEDIR"] = folder + "/state"
+    bad = linear("bad", STORE, 0, size_of(STORE))
+    try:
+        v = Volume(ORIGIN, bad)
+    finally:
+        os.environ["ZUMASTOR_STATEDIR"] = states
+    path = v.add()
+    sh("mkfs.ext4", "-q", "-F", path)
+    sh("mount", path, folder)
+    v.create(0)
+    switch("bad", "0 %d error\n" % size_of(STORE))
+    with open(folder + "/file", "wb") as f:
+        f.write(os.urandom(1 << 20))
+    sh("sync", "-f", folder, timeout=60)
+    end = time.time() + 60
+    uuid = v.status()["volume_uuid"]
+    while not os.path.exists(folder + "/state/abandoned/" + uuid):
+        assert time.time() < end, "no mark: " + v.server.log()
+        time.sleep(0.1)
+    sh("cp", "-r", folder + "/state/abandoned", states)
+    sh("umount", folder)
+    switch("bad", "0 %d linear %s 0\n" % (size_of(STORE), STORE))
+    for tag in (0, -1):
+        v.remove(tag)
+    v.server.stop(code=1)
+    mark = states + "/abandoned/" + uuid
+    sh("cp", mark, RUN + "/old-mark")
+    v.server.start()
+    assert v.state(0) == "given-up" and not os.path.exists(mark), v.status()
+    # Another copy of it comes to light when there are newer snapshots: they are good.
+    v.add()
+    v.create(1)
+    v.server.stop()
+    sh("cp", RUN + "/old-mark", mark)
+    v.server.start()
+    assert v.state(1) == "ok" and not os.path.exists(mark), v.status()
+    v.close()
+    sh("dmsetup", "remove", "--retry", "bad")
+
+
 def test_metadata_device_fails():
     bad = linear("badmeta", META, 0, size_of(META))
     v = Volume(ORIGIN, STORE, bad)

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "base/uuid.h"
 #include "fill_alarm.h"
@@ -187,6 +189,14 @@ START_TEST(a_failed_store_abandons_and_says_so) {
   (void)kernel->Map(epoch, 5, 1, &head);
   ck_assert_int_eq(head.error, ESTALE);
   const std::string mark = s.folder / ("state/abandoned/" + FormatUuid(s.store->uuid()));
+  ck_assert_int_eq(::access(mark.c_str(), F_OK), 0);
+  // Made where a file system was mounted since: the next request sees that it is gone.
+  ck_assert_int_eq(::unlink(mark.c_str()), 0);
+  (void)s.Ask({{"verb", "status"}});
+  for (int i = 0; i < 1000 && ::access(mark.c_str(), F_OK) != 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    (void)s.Ask({{"verb", "status"}});
+  }
   ck_assert_int_eq(::access(mark.c_str(), F_OK), 0);
   // A kernel that links later hears it as well.
   const auto next = s.Unlinked();
