@@ -32,6 +32,7 @@ using Clock = std::chrono::steady_clock;
   sigset_t none;
   sigemptyset(&none);
   (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
+  (void)::unsetenv("NOTIFY_SOCKET");  // it is we who tell the service manager
   for (const auto& [name, value] : options.environment)
     (void)::setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> args;

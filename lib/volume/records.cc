@@ -131,6 +131,7 @@ Result<Records> RecordFolder::Load(const std::string& volume, const std::string&
   Records fresh;
   fresh.uuid = uuid;
   std::ifstream file(PathOf(volume));
+  if (!file && errno != ENOENT) return FailErrno(errno, PathOf(volume));
   if (!file) return fresh;
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   try {
@@ -152,6 +153,10 @@ Status RecordFolder::Save(const std::string& volume, const Records& records) con
 Status RecordFolder::Remove(const std::string& volume) const {
   if (::unlink(PathOf(volume).c_str()) == 0 || errno == ENOENT) return {};
   return FailErrno(errno, PathOf(volume));
+}
+
+bool RecordFolder::HasAbandonedMark(const std::string& uuid) const {
+  return ::access((root_ + "/abandoned/" + uuid).c_str(), F_OK) == 0;
 }
 
 }  // namespace ddsnap

@@ -77,6 +77,10 @@ class RecordFolder {
   [[nodiscard]] Status Save(const std::string& volume, const Records& records) const;
   [[nodiscard]] Status Remove(const std::string& volume) const;
 
+  // Whether a server has left its mark here: that this store failed, and the origin was written to
+  // without it.
+  [[nodiscard]] bool HasAbandonedMark(const std::string& uuid) const;
+
  private:
   [[nodiscard]] std::string PathOf(const std::string& volume) const;
   std::string root_;

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/uuid.h"
+
 namespace ddsnap {
 namespace {
 
@@ -89,7 +91,9 @@ class Assigner {
  private:
   const char* TakeVolume(const IniFile::Entry& entry, bool* known) {
     if (entry.key == "UUID") {
-      config_.uuid = entry.value;
+      auto uuid = ParseUuid(entry.value);
+      if (!uuid && !entry.value.empty()) return "a UUID";
+      config_.uuid = uuid ? FormatUuid(*uuid) : "";
       return nullptr;
     }
     if (entry.key == "Late") {

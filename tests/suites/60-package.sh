@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # What an administrator meets, on Debian 12 and 13 side by side, with the packages installed by apt:
 # the walk of tests/system/package/walk.sh with reboots under load. The last of $PACKAGE_SUITES has ten of
-# those in a row ($REBOOTS) and the README's first ten minutes; the first has one, and the other parts
+# those in a row ($REBOOTS), with /var on a file system of its own, and the README's first ten minutes; the first has one, and the other parts
 # ($PACKAGE_PARTS).  Both replicate, each other parts of it, so that they take about the same time.  If replicate is
 # the only part ($REPLICATE_PARTS of it), the walk is left out.
 set -u
@@ -17,7 +17,7 @@ trap vm_cleanup EXIT
 PACKAGES=${PACKAGES:-$(packages_build)} || exit 1
 reboots=${REBOOTS:-10}
 [ -z "${ZUMASTOR_SOAK:-}" ] || reboots=${REBOOTS:-50}
-read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands devices events missing replicate}"
+read -ra all_parts <<<"${PACKAGE_PARTS:-readme service power refusals commands devices events missing own_var replicate}"
 export VM_KEEP=1
 # Two machines share two processors.
 export VM_CPUS=1
@@ -33,6 +33,7 @@ walk() {
 		>"$disk.log" 2>&1 || { tail -n 30 "$disk.log"; return 1; }
 	vm_scratch 192M "$suite-origin" "$suite-store" >/dev/null
 	vm_scratch 320M "$suite-origin2" "$suite-store2" >/dev/null
+	vm_scratch 2G "$suite-var" >/dev/null
 	! has readme "$@" || readme "$suite" || return 1
 	start "$suite" || return 1
 	# It fails on Debian's cloud kernels, each week: a week of replication would not find the system as it was.
@@ -44,12 +45,14 @@ walk() {
 	step "$suite" walk.sh define && metrics "$suite" || return 1
 	! has service "$@" || step "$suite" service.sh || return 1
 	! has power "$@" || power_cut "$suite" || return 1
+	! has own_var "$@" || step "$suite" walk.sh own_var || return 1
 	for ((boot = 1; boot <= reboots; boot++)); do
 		# The machine was off for a day before the last one.
 		[ $boot -lt "$reboots" ] || clock=$((clock + 86400))
 		reboot_loaded "$suite" && start "$suite" && step "$suite" walk.sh verify "$boot" || return 1
 	done
 	step "$suite" walk.sh missed || return 1
+	! has own_var "$@" || marked "$suite" || return 1
 	! has missing "$@" || missing "$suite" || return 1
 	step "$suite" walk.sh forget || return 1
 	! has replicate "$@" || replicate "$suite" || return 1
@@ -68,7 +71,7 @@ start() { start_without "$1" ''; }
 # start_without SUITE DISK: the machine with all of its disks but one.
 start_without() {
 	local name disks=()
-	for name in origin store origin2 store2; do
+	for name in origin store origin2 store2 var; do
 		[ "$name" = "$2" ] || disks+=("$VM_DIR/$1-$name.img:$name")
 	done
 	VM_CLOCK=$((clock + SECONDS - begun)) vm_boot "$1" "$VM_DIR/$1.disk" "${disks[@]}"
@@ -120,6 +123,11 @@ power_cut() {
 	step "$1" walk.sh half_way && vm_kill "$1" && start "$1" && step "$1" walk.sh gone_back
 }
 
+# What a server remembers of a store that failed is obeyed although it lies on a file system that comes later.
+marked() {
+	step "$1" walk.sh mark && reboot_loaded "$1" && start "$1" && step "$1" walk.sh marked
+}
+
 # One volume's store is gone at boot: the other volume and the machine are there in time.
 missing() {
 	step "$1" walk.sh before_missing && reboot_loaded "$1" && start_without "$1" store2 &&
@@ -148,7 +156,7 @@ for i in "${!suites[@]}"; do
 	share=()
 	for p in "${all_parts[@]}"; do
 		case $p in
-		readme) [ "$i" -ne $last ] || share+=("$p") ;;
+		readme | own_var) [ "$i" -ne $last ] || share+=("$p") ;;
 		replicate) share+=("$p") ;;
 		*) [ "$i" -ne 0 ] || share+=("$p") ;;
 		esac

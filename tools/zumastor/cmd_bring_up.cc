@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 // zumastor bring-up NAME, zumastor take-down NAME: for zumastor@.service
+// zumastor bring-up-rest NAME: for zumastor-rest@.service
 #include <memory>
 
 #include "commands.h"
@@ -28,6 +29,12 @@ const Command kBringUp = {
     .aliases = {},
     .help = "make a volume's devices",
     .declare = [](Arguments& args) { return DeclareStep(args, &LiveVolume::BringUp); },
+    .internal = true};
+const Command kBringUpRest = {
+    .name = "bring-up-rest",
+    .aliases = {},
+    .help = "make the devices of a volume's snapshots",
+    .declare = [](Arguments& args) { return DeclareStep(args, &LiveVolume::BringUpRest); },
     .internal = true};
 const Command kTakeDown = {
     .name = "take-down",

@@ -13,6 +13,9 @@ namespace {
 
 Status StartVolume(const VolumeConfig& config) {
   if (Status s = Systemctl("start", {VolumeUnit(config.name)}); !s) return s;
+  // Its snapshots may have waited for a /var that came only now.
+  if (IsEarly(config.name))
+    if (Status s = Systemctl("start", {RestUnit(config.name)}); !s) return s;
   if (dm::NumberOfName(OriginDmName(config.name))) return {};
   // It was active already, but a revert that was killed has taken its device.
   auto volume = LiveVolume::Open(config.name);

@@ -8,6 +8,7 @@
 namespace ddsnap {
 
 extern const Command kBringUp;
+extern const Command kBringUpRest;
 extern const Command kDefineSchedule;
 extern const Command kDefineSource;
 extern const Command kDefineTarget;

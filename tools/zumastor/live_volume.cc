@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <utility>
 
 #include "cli/options.h"
 #include "dm/dm.h"
@@ -19,6 +22,7 @@ namespace ddsnap {
 namespace {
 
 using Json = nlohmann::json;
+namespace fs = std::filesystem;
 
 // Devices that the unit waits for are there already; by hand one may be quicker than udev.
 constexpr uint64_t kDeviceWaitMs = 10000;
@@ -41,7 +45,32 @@ Result<std::vector<LiveSnapshot>> ParseSnapshots(const Json& answer) {
   return snapshots;
 }
 
+// Of a volume whose snapshots wait for /var/lib/zumastor: zumastor-rest@.service looks for it.
+std::string EarlyMark(const std::string& volume) { return "/run/zumastor/early/" + volume; }
+
 }  // namespace
+
+bool IsEarly(const std::string& volume) {
+  std::error_code error;
+  return fs::exists(EarlyMark(volume), error);
+}
+
+Result<std::string> UuidOf(const VolumeConfig& config) {
+  if (!config.uuid.empty()) return config.uuid;
+  auto answer = AskVolume(config.name, {{"verb", "list"}});
+  if (!answer) return Pass(answer);
+  return wire::GetText(*answer, "volume_uuid");
+}
+
+Result<Records> RecordsOf(const VolumeConfig& config) {
+  // What lies under a mount point is not what has been remembered.
+  if (IsEarly(config.name))
+    return Fail(EAGAIN, config.name + ": /var/lib/zumastor is not there yet; zumastor start " +
+                            config.name);
+  auto uuid = UuidOf(config);
+  if (!uuid) return Pass(uuid);
+  return RecordFolder::Default().Load(config.name, *uuid);
+}
 
 Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume) {
   auto all = dm::ListDdsnapDevices();
@@ -101,6 +130,8 @@ Result<std::vector<LiveSnapshot>> LiveVolume::Snapshots() const {
 
 Status LiveVolume::CreateDevice(const std::string& dm_name, const std::string& path,
                                 std::optional<Tag> tag) const {
+  auto uuid = UuidOf(config_);
+  if (!uuid) return Pass(uuid);
   auto store = NumberOf(config_.store);
   if (!store) return Pass(store);
   auto origin = NumberOf(config_.origin);
@@ -114,7 +145,7 @@ Status LiveVolume::CreateDevice(const std::string& dm_name, const std::string& p
   const std::string tag_text = tag ? std::to_string(*tag) : "-1";
   const dm::NewDevice device = {
       .name = dm_name,
-      .uuid = "ZUMASTOR-" + config_.uuid + (tag ? "@" + tag_text : ""),
+      .uuid = "ZUMASTOR-" + *uuid + (tag ? "@" + tag_text : ""),
       .sectors = static_cast<uint64_t>(*sectors),
       .target = "ddsnap",
       .params = Numbers(*store) + " " + Numbers(*origin) + " " + kAgentSocket + " " + tag_text,
@@ -182,16 +213,69 @@ Status LiveVolume::MakeDevices() {
   for (const std::string* device : {&config_.origin, &config_.store, &config_.metadata})
     if (!device->empty())
       if (Status s = WaitForDevice(*device, kDeviceWaitMs); !s) return s;
-  auto listed = Ask({{"verb", "list"}});
-  if (!listed) return Pass(listed);
+  auto answer = Ask({{"verb", "list"}});
+  if (!answer) return Pass(answer);
   // The server has refused another store than that of the configuration.
-  auto uuid = wire::GetText(*listed, "volume_uuid");
+  auto uuid = wire::GetText(*answer, "volume_uuid");
   if (!uuid) return Pass(uuid);
-  config_.uuid = *uuid;
-  auto snapshots = ParseSnapshots(*listed);
-  if (!snapshots) return Pass(snapshots);
+  if (std::exchange(config_.uuid, *uuid).empty()) RememberUuid();
   if (Status s = FinishRevert(); !s) return s;
   if (Status s = AttachOrigin(); !s) return s;
+  if (!HasItsMounts(RestUnit(name()))) return LeaveRest();
+  return MakeSnapshots();
+}
+
+// So that who only looks knows it too.  A file that cannot be written, or is being written, is left
+// for another time.
+void LiveVolume::RememberUuid() const {
+  auto lock = CommandLock::OfConfigurationIfFree();
+  if (!lock) return;
+  const ConfigFolder folder = ConfigFolder::Default();
+  auto file = folder.LoadFile(name());
+  if (!file) return;
+  file->Set("Volume", "UUID", config_.uuid);
+  if (Status s = folder.Save(name(), *file); !s) Warn(s.error().text);
+}
+
+// Volumes come up before most file systems are mounted, for those may be on them.
+// Invariant: no snapshot gets a device before the mark of an abandoned store could be seen.
+Status LiveVolume::LeaveRest() const {
+  const std::string mark = EarlyMark(name());
+  std::error_code error;
+  fs::create_directories(fs::path(mark).parent_path(), error);
+  if (!std::ofstream(mark)) return FailErrno(errno, mark);
+  return {};
+}
+
+// The server looked for it when it began: where there was no /var yet, it begins once more.
+Status LiveVolume::ObeyAbandonedMark() const {
+  auto uuid = UuidOf(config_);
+  if (!uuid) return Pass(uuid);
+  if (!RecordFolder::Default().HasAbandonedMark(*uuid)) return {};
+  auto status = Ask({{"verb", "status"}});
+  if (!status) return Pass(status);
+  if (status->contains("failed")) return {};  // it made the mark
+  return Systemctl("restart", {ServerUnit(name())});
+}
+
+Status LiveVolume::BringUpRest() {
+  auto up = IsUp();
+  if (!up) return Pass(up);
+  auto uuid = UuidOf(config_);
+  if (!uuid) return Pass(uuid);
+  config_.uuid = *uuid;
+  rest_ = true;
+  if (*up)
+    if (Status s = MakeSnapshots(); !s) return s;
+  std::error_code error;
+  fs::remove(EarlyMark(name()), error);
+  return {};
+}
+
+Status LiveVolume::MakeSnapshots() const {
+  if (Status s = ObeyAbandonedMark(); !s) return s;
+  auto snapshots = Snapshots();
+  if (!snapshots) return Pass(snapshots);
   // An origin without one of its snapshots is better than none.
   Status all;
   for (const LiveSnapshot& snapshot : *snapshots) {
@@ -234,6 +318,8 @@ Status LiveVolume::TakeDown() {
   const Status s = dm::RemoveDevice(origin);
   if (!s && s.error().code != ENXIO) return s;
   if (Status stopped = StopServer(); !stopped) return stopped;
+  std::error_code error;
+  fs::remove(EarlyMark(name()), error);
   return RemoveSnapshotMounts(name());
 }
 
@@ -245,7 +331,7 @@ void LiveVolume::EndReplication() const {
 }
 
 Result<Records> LiveVolume::LoadRecords() const {
-  return RecordFolder::Default().Load(name(), config_.uuid);
+  return rest_ ? RecordFolder::Default().Load(name(), config_.uuid) : RecordsOf(config_);
 }
 
 Status LiveVolume::SaveRecords(const Records& records) const {

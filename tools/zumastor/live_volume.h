@@ -44,8 +44,11 @@ class LiveVolume {
   [[nodiscard]] Status RequireUp() const;
 
   // Origin and snapshots get their devices; what is there already stays.  A
-  // failure takes the origin's device back if this call made it.
+  // failure takes the origin's device back if this call made it.  Where
+  // /var/lib/zumastor is not mounted yet, the snapshots are left to BringUpRest.
   [[nodiscard]] Status BringUp();
+  // What BringUp was too early for; nothing if the volume is not up.
+  [[nodiscard]] Status BringUpRest();
   // All devices go, then the server.  EBUSY, with who uses it, if that cannot be; snapshots'
   // devices may be gone by then, the origin's never is.
   [[nodiscard]] Status TakeDown();
@@ -72,6 +75,7 @@ class LiveVolume {
   // Asks the volume's server, and starts it if need be.
   [[nodiscard]] Result<nlohmann::json> Ask(const nlohmann::json& request) const;
 
+  // EAGAIN while /var/lib/zumastor is not there.
   [[nodiscard]] Result<Records> LoadRecords() const;
   [[nodiscard]] Status SaveRecords(const Records& records) const;
 
@@ -81,6 +85,10 @@ class LiveVolume {
   [[nodiscard]] Status CreateDevice(const std::string& dm_name, const std::string& path,
                                     std::optional<Tag> tag) const;
   [[nodiscard]] Status MakeDevices();
+  [[nodiscard]] Status MakeSnapshots() const;
+  [[nodiscard]] Status LeaveRest() const;
+  [[nodiscard]] Status ObeyAbandonedMark() const;
+  void RememberUuid() const;
   [[nodiscard]] Status AttachOrigin() const;
   [[nodiscard]] Status DetachAllSnapshots() const;
   [[nodiscard]] std::string RevertDmName() const;
@@ -91,7 +99,17 @@ class LiveVolume {
 
   VolumeConfig config_;
   CommandLock lock_;
+  bool rest_ = false;  // the records are there, for all that IsEarly says
 };
+
+// Whether the volume came up before /var/lib/zumastor, for which its snapshots wait.
+[[nodiscard]] bool IsEarly(const std::string& volume);
+
+// The UUID of its store: from its server, if the configuration does not say it.
+[[nodiscard]] Result<std::string> UuidOf(const VolumeConfig& config);
+
+// For who only looks, without the volume's lock.  EAGAIN while /var/lib/zumastor is not there.
+[[nodiscard]] Result<Records> RecordsOf(const VolumeConfig& config);
 
 // The devices of the volume that device-mapper has.
 [[nodiscard]] Result<std::vector<dm::DdsnapDevice>> DevicesOf(const std::string& volume);

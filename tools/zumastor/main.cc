@@ -9,10 +9,11 @@ using namespace ddsnap;
 
 int main(int argc, char** argv) {
   static const Command* const kCommands[] = {
-      &kDefineVolume, &kDefineSchedule, &kDefineTarget, &kDefineSource, &kForget,  &kStart,
-      &kStop,         &kSnapshot,       &kDelete,       &kReplicate,    &kVerify,  &kList,
-      &kStatus,       &kRevert,         &kResize,       &kRestore,      &kReceive, &kSend,
-      &kBringUp,      &kTakeDown,       &kRunSchedule,  &kRunDeltas,    &kThaw,    &kRunEvents,
+      &kDefineVolume, &kDefineSchedule, &kDefineTarget, &kDefineSource, &kForget,
+      &kStart,        &kStop,           &kSnapshot,     &kDelete,       &kReplicate,
+      &kVerify,       &kList,           &kStatus,       &kRevert,       &kResize,
+      &kRestore,      &kReceive,        &kSend,         &kBringUp,      &kBringUpRest,
+      &kTakeDown,     &kRunSchedule,    &kRunDeltas,    &kThaw,         &kRunEvents,
   };
   const Program program = {
       .name = "zumastor",

@@ -4,6 +4,7 @@
 #include <systemd/sd-daemon.h>
 
 #include <cerrno>
+#include <sstream>
 
 #include "host/command.h"
 
@@ -23,6 +24,7 @@ std::string DeltaTimerUnit(const std::string& volume) {
   return "zumastor-delta@" + volume + ".timer";
 }
 std::string DeltaUnit(const std::string& volume) { return "zumastor-delta@" + volume + ".service"; }
+std::string RestUnit(const std::string& volume) { return "zumastor-rest@" + volume + ".service"; }
 
 Status Systemctl(const std::string& verb, const std::vector<std::string>& units) {
   std::vector<std::string> argv = {"systemctl", "--quiet", verb};
@@ -39,8 +41,15 @@ Status Systemctl(const std::string& verb, const std::vector<std::string>& units)
 }
 
 std::string UnitProperty(const std::string& unit, const std::string& property) {
-  auto result = RunCommand({"systemctl", "show", "--value", "-p", property, unit});
+  auto result = RunCommand({"systemctl", "show", "--value", "-p", property, "--", unit});
   return result && result->status == 0 ? LastLine(result->output) : "";
+}
+
+bool HasItsMounts(const std::string& unit) {
+  std::istringstream required(UnitProperty(unit, "Requires"));
+  for (std::string one; required >> one;)
+    if (one.ends_with(".mount") && UnitProperty(one, "ActiveState") != "active") return false;
+  return true;
 }
 
 bool IsLoaded(const std::string& unit) {

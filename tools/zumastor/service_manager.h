@@ -18,6 +18,7 @@ namespace ddsnap {
     const std::string& volume);  // zumastor-snapshot@NAME.timer
 [[nodiscard]] std::string DeltaTimerUnit(const std::string& volume);  // zumastor-delta@NAME.timer
 [[nodiscard]] std::string DeltaUnit(const std::string& volume);       // zumastor-delta@NAME.service
+[[nodiscard]] std::string RestUnit(const std::string& volume);        // zumastor-rest@NAME.service
 
 // `systemctl VERB UNIT...`; waits for the jobs.  The error of a unit that fails is the
 // reason that its program gave.
@@ -25,6 +26,9 @@ namespace ddsnap {
 
 // A property of a unit as systemctl prints it; empty if there is none.
 [[nodiscard]] std::string UnitProperty(const std::string& unit, const std::string& property);
+
+// Whether all mounts that the unit requires are there; true where there is no service manager.
+[[nodiscard]] bool HasItsMounts(const std::string& unit);
 
 // Whether the service manager knows the unit already.  Asking for a property would load it, and the
 // journal would say what is wrong with one that is not meant to be there.

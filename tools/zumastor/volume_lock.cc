@@ -70,6 +70,10 @@ Result<CommandLock> CommandLock::OfConfiguration() {
   return Take("configuration", "the configuration", IfHeld::kWait);
 }
 
+Result<CommandLock> CommandLock::OfConfigurationIfFree() {
+  return Take("configuration", "the configuration", IfHeld::kRefuse);
+}
+
 Result<CommandLock> CommandLock::OfVolume(const std::string& volume) {
   return Take(volume + ".volume", volume, IfHeld::kWait);
 }

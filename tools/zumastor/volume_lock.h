@@ -21,6 +21,8 @@ class CommandLock {
   // Of the files in /etc/zumastor/volumes.  ETIMEDOUT, with the process that
   // holds it, after a minute.
   [[nodiscard]] static Result<CommandLock> OfConfiguration();
+  // The same for who holds a volume's lock: EBUSY, with the process, at once.
+  [[nodiscard]] static Result<CommandLock> OfConfigurationIfFree();
   // Of a volume's devices, snapshots and records.
   [[nodiscard]] static Result<CommandLock> OfVolume(const std::string& volume);
   // Of what is sent to a target; before the volume's.  EBUSY, with the process, at once.

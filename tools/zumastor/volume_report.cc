@@ -11,7 +11,7 @@
 #include "dm/dm.h"
 #include "host/mounts.h"
 #include "live_volume.h"
-#include "receiving.h"
+#include "replica.h"
 #include "replicating.h"
 #include "service_manager.h"
 #include "snapshot_mounts.h"
@@ -39,6 +39,9 @@ void FindProblems(const std::string& name, Json* report) {
   if (link == "waiting")
     AddProblem(report, "the kernel has no link to the server: first writes wait",
                "journalctl -u zumastor-agent -u 'zumastor-server@" + name + "'");
+  if (IsEarly(name))
+    AddProblem(report, "its snapshots wait for /var/lib/zumastor to be mounted",
+               "mount it, then zumastor start " + name);
   if (report->contains("failed"))
     AddProblem(report, "the snapshot store failed: " + report->at("failed").get<std::string>(),
                "check the store's device, then zumastor stop and start the volume");
@@ -153,7 +156,8 @@ void AddRecords(const VolumeConfig& config, Json* report) {
   const std::string& name = config.name;
   auto records = RecordFolder::Default().Load(name, report->value("volume_uuid", ""));
   if (!records) {
-    AddProblem(report, records.error().text, "remove the file");
+    AddProblem(report, records.error().text,
+               records.error().code == EBADMSG ? "remove the file" : "mend that");
     return;
   }
   for (auto& snapshot : report->at("snapshots")) {
@@ -233,7 +237,8 @@ Result<Json> VolumeReport(const std::string& name) {
   snapshots.erase(std::remove_if(snapshots.begin(), snapshots.end(),
                                  [](const Json& s) { return s.value("state", "") == "deleting"; }),
                   snapshots.end());
-  AddRecords(*config, &report);
+  config->uuid = report.value("volume_uuid", "");
+  if (!IsEarly(name)) AddRecords(*config, &report);
   FindProblems(name, &report);
   return report;
 }

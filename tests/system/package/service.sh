@@ -9,7 +9,7 @@ units() {
 	local unit
 	run systemd-analyze verify --generators=yes --man=no zumastor-agent.service zumastor-agent.socket zumastor@data.service \
 		zumastor-server@data.service zumastor-server@data.socket zumastor-snapshot@my-vol.timer \
-		zumastor-snapshot@my-vol.service zumastor-delta@my-vol.service zumastor-events.path zumastor-events.service \
+		zumastor-snapshot@my-vol.service zumastor-rest@my-vol.service zumastor-delta@my-vol.service zumastor-events.path zumastor-events.service \
 		zumastor-metrics.service zumastor-metrics.timer
 	for unit in zumastor-agent.service zumastor-server@data.service zumastor-metrics.service; do
 		systemd-analyze security --no-pager "$unit" | tail -n 1

@@ -6,6 +6,8 @@
 #   walk.sh load       writes to both until the machine goes down
 #   walk.sh verify N   after boot N: all is up, nothing waited or failed, nothing is lost
 #   walk.sh half_way, gone_back    a revert that a power cut interrupts is finished by the next boot
+#   walk.sh own_var    /var gets a file system of its own, at the next boot
+#   walk.sh mark, marked    a mark of a store that failed is obeyed by the boot after it
 #   walk.sh missed     a snapshot that was due while the machine was off has been made
 #   walk.sh before_missing, missing, after_missing    my-vol boots without its store, and with it again
 #   walk.sh forget     the origins are plain devices again, with all their data
@@ -241,13 +243,56 @@ verify() {
 	is "$(sums /srv/my-vol)" "$(cat /root/sums/my-vol)" "my-vol after boot $1"
 	is "$(cat /run/zumastor/snapshot/data/*/note)" before "a snapshot after boot $1"
 	names
+	[ -e /run/zumastor/snapshot/my-vol/hourly.0/note ] || fail "no link to the newest hourly snapshot after boot $1"
+	daemons_var
 	is "$(zumastor status --json | jq '[.[].problems[]] | length')" 0 "problems after boot $1"
-	# The boot before: both file systems were unmounted, nothing ran into a time limit. (devices.sh has a snapshot
-	# of the volume `dirty` in use, to see its unmount refused.)
-	bad=$(journalctl -b -1 --no-pager -o cat | grep -v snapshot-dirty | grep -E 'timed out|Dependency failed|Failed (to stop|unmounting)|left-over|Job .* running' | head -n 5)
+	# The boot before: both file systems were unmounted, nothing ran into a time limit. (devices.sh and commands.sh have a snapshot
+	# in use, to see its unmount refused.)
+	bad=$(journalctl -b -1 --no-pager -o cat | grep -vE 'snapshot-(dirty|els)' | grep -E 'timed out|Dependency failed|Failed (to stop|unmounting)|left-over|Job .* running' | head -n 5)
 	[ -z "$bad" ] || fail "boot before: $bad"
 	journalctl -b --no-pager -k -o cat | grep -E 'recovery complete|Starting recovery' && fail "a file system was not clean"
 	echo "boot $1: up and clean in $(systemd-analyze time | grep -o 'userspace) = .*' | cut -d= -f2)"
+}
+
+# What lies below the new file system stays, and is old from now on.
+own_var() {
+	run mkfs.ext4 -q ${d}var
+	run mount ${d}var /mnt
+	run cp -a /var/. /mnt
+	run umount /mnt
+	echo "${d}var /var ext4 defaults 0 2" >>/etc/fstab
+	# As one finds it who had snapshots made since.
+	run rm -r /var/lib/zumastor/volumes
+}
+
+# Servers run from before /var is mounted: what they write goes there all the same.
+daemons_var() {
+	local volume pid wanted=no
+	! grep -q ' /var ' /etc/fstab || wanted=yes
+	for volume in data my-vol; do
+		pid=$(systemctl show -P MainPID zumastor-server@$volume)
+		is "$(stat -c %d "/proc/$pid/root/var/lib/zumastor")" "$(stat -c %d /var/lib/zumastor)" "the file system of /var, for a server"
+		is "$(systemctl show -P ConditionResult zumastor-rest@$volume)" $wanted "whether snapshots had to wait for /var"
+		[ ! -e /run/zumastor/early/$volume ] || fail "they wait still"
+	done
+}
+
+mark() {
+	mkdir -p -m 700 /var/lib/zumastor/abandoned
+	run touch "/var/lib/zumastor/abandoned/$(zumastor status data --json | jq -r .volume_uuid)"
+}
+
+marked() {
+	until_true 60 mountpoint -q /srv/data || fail "/srv/data is not mounted"
+	until_true 60 eval '! systemctl is-system-running | grep -qx starting' || fail "the boot hangs"
+	is "$(tags data 'map(.state) | unique | join(",")')" given-up "snapshots of a store that had failed"
+	is "$(ls -d /dev/zumastor/data@* /run/zumastor/snapshot/data/*/ 2>/dev/null)" "" "what is left of them"
+	is "$(tags my-vol 'map(.state) | unique | join(",")')" ok "snapshots of the other volume"
+	is "$(ls /var/lib/zumastor/abandoned)" "" "the mark that was obeyed"
+	is "$(sums /srv/data)" "$(cat /root/sums/data)" "the data"
+	# shellcheck disable=SC2046 # a word for each
+	run zumastor delete data $(tags data '.[].tag')
+	run zumastor snapshot data
 }
 
 # The clock was a day further when the machine came up, and nobody has asked for anything since.
