@@ -16,6 +16,7 @@
 
 #include "cli/options.h"
 #include "commands.h"
+#include "going_back.h"
 #include "receiving.h"
 #include "replicating.h"
 #include "report.h"

@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "commands.h"
 #include "dm/dm.h"
+#include "live_volume.h"
 #include "receiving.h"
 #include "replicating.h"
 #include "report.h"
@@ -105,7 +106,7 @@ Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool 
   Status all;
   SharedSnapshot shared;
   for (const Peer& peer : peers) {
-    auto records = RecordFolder::Default().Load(config.name, config.uuid);
+    auto records = RecordsOf(config);
     if (!records) return Pass(records);
     Status s = Work(config, *records, peer, shared, json);
     if (!s && all) all = s;
@@ -126,9 +127,17 @@ Status Request(const VolumeConfig& config, const std::vector<Peer>& peers) {
   return Systemctl("start", {"--no-block", DeltaUnit(config.name)});
 }
 
+// A revert that is killed takes the volume down, and nothing is left to abort when it is over.
+Status CheckNotGoingBack(const VolumeConfig& config) {
+  if (!CommandLock::IsReceiving(config.name)) return {};
+  auto status = AskVolume(config.name, {{"verb", "status"}});
+  if (!status || !RevertUnderWay(*status)) return {};
+  return Fail(EBUSY, config.name + ": is going back to the snapshot before");
+}
+
 // Of one, or of all: also who fetches, and what is received.
 Status Abort(const VolumeConfig& config, const std::string& target) {
-  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  auto records = RecordsOf(config);
   if (!records) return Pass(records);
   std::vector<std::string> names = PeersOf(config, *records);
   if (!target.empty()) {
@@ -143,6 +152,8 @@ Status Abort(const VolumeConfig& config, const std::string& target) {
     });
     if (!s) return s;
   }
+  if (std::ranges::find(names, "") != names.end())
+    if (Status s = CheckNotGoingBack(config); !s) return s;
   // Also a unit that waits to be started again.
   if (Status s = Systemctl("stop", {DeltaUnit(config.name)}); !s) return s;
   (void)Systemctl("reset-failed", {DeltaUnit(config.name)});
@@ -175,7 +186,8 @@ bool IsDueNow(const Peer& peer, const Records& records) {
   const time_t now = ::time(nullptr);
   if (record.requests > 0) return true;
   if (peer.period.empty()) return false;
-  const time_t last = std::max(record.last_success, record.aborted);
+  const time_t stopped = record.aborted > now ? 0 : record.aborted;
+  const time_t last = std::max(record.last_success, stopped);
   return last == 0 || last > now || CalendarIsDue(peer.period, last, now);
 }
 
@@ -187,7 +199,7 @@ Result<int> RunDue(const std::string& name) {
   for (;;) {
     auto config = ConfigFolder::Default().Load(name);
     if (!config) return Pass(config);
-    auto records = RecordFolder::Default().Load(name, config->uuid);
+    auto records = RecordsOf(*config);
     if (!records) return Pass(records);
     const auto peers = PeersWithPeriods(*config);
     auto next = peers.end();

@@ -11,8 +11,8 @@
 #include "../progress.h"
 #include "cli/options.h"
 #include "commands.h"
+#include "going_back.h"
 #include "live_volume.h"
-#include "receiving.h"
 
 namespace ddsnap {
 namespace {

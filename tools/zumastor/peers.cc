@@ -6,7 +6,7 @@
 
 #include "dm/dm.h"
 #include "live_volume.h"
-#include "receiving.h"
+#include "replica.h"
 #include "report.h"
 #include "service_manager.h"
 #include "snapshotting.h"
@@ -78,7 +78,7 @@ Status ForgetTarget(const std::string& volume, const std::string& target) {
     // One that fetches is in the records alone.
     auto config = ConfigFolder::Default().Load(volume);
     if (!config) return Pass(config);
-    auto records = RecordFolder::Default().Load(volume, config->uuid);
+    auto records = RecordsOf(*config);
     if (!records) return Pass(records);
     if (!records->targets.contains(target)) return gone;
   } else if (!gone) {
@@ -93,6 +93,12 @@ Status ForgetSource(const std::string& volume) {
   if (!lock) return Pass(lock);
   auto config = ConfigFolder::Default().Load(volume);
   if (!config) return Pass(config);
+  // Without the lock: who receives is not ended for a question.
+  if (config->source) {
+    config = ReplicaConfig(volume);
+    if (!config) return Pass(config);
+    if (Status s = CheckNoStream(*config); !s) return s;
+  }
   {
     // Until it is no replica any more, and no longer: a sender that is about to begin ends who
     // holds it.

@@ -12,12 +12,14 @@
 #include <optional>
 #include <thread>
 
-#include "../delta_receiver.h"
-#include "dm/dm.h"
+#include "../server_volume.h"
+#include "../snapshot_device.h"
+#include "going_back.h"
 #include "host/event_queue.h"
 #include "live_volume.h"
 #include "receive_request.h"
 #include "remote_link.h"
+#include "replica.h"
 #include "replicating.h"
 #include "report.h"
 #include "snapshot_mounts.h"
@@ -59,45 +61,6 @@ class BegunSource : public repl::ByteSource {
   repl::ByteSource& rest_;
   uint64_t bytes_ = 0;
 };
-
-// The volume's configuration, if it may receive.
-Result<VolumeConfig> ReplicaConfig(const std::string& volume) {
-  auto config = ConfigFolder::Default().Load(volume);
-  if (!config) return config;
-  if (!config->source)
-    return Fail(EPERM, volume + ": is no replica: zumastor define source " + volume +
-                           " HOST, and it becomes one");
-  return config;
-}
-
-// What the volume has received, without waking its server.  Named as `ddsnap delta receive` does.
-repl::FileReceiveLog LogOf(const VolumeConfig& config) {
-  return repl::FileReceiveLog(repl::FileReceiveLog::DefaultPath("volume-" + config.uuid));
-}
-
-}  // namespace
-
-Result<DeltaReceiver> FindReceiver(const VolumeConfig& config) {
-  ReceiverOptions options;
-  options.device = OriginPath(config.name);
-  options.server = ServerSocket(config.name);
-  options.state = LogOf(config).path();
-  return DeltaReceiver::Find(options);
-}
-
-namespace {
-
-Status RequireUp(const VolumeConfig& config) {
-  if (dm::NumberOfName(OriginDmName(config.name))) return {};
-  return Fail(ENODEV, config.name + ": is not up; zumastor start " + config.name);
-}
-
-Result<bool> IsUsable(const LiveVolume& volume, Tag tag) {
-  auto snapshots = volume.Snapshots();
-  if (!snapshots) return Pass(snapshots);
-  return std::ranges::any_of(*snapshots,
-                             [tag](const LiveSnapshot& s) { return s.ok() && s.tag == tag; });
-}
 
 // Devices, folders and the mount point show what came last; what is too old goes.
 void Present(LiveVolume& volume, Tag newest) {
@@ -182,101 +145,6 @@ Status ReceiveStream(const VolumeConfig& config, BegunSource& source, repl::Repl
   });
 }
 
-// Nothing is left of what failed last: the volume is a snapshot again.
-Status ForgetFailure(const LiveVolume& volume) {
-  auto records = volume.LoadRecords();
-  if (!records) return Pass(records);
-  if (records->source.error.empty() && !records->source.torn) return {};
-  records->source.error.clear();
-  records->source.torn = false;
-  return volume.SaveRecords(*records);
-}
-
-// Whoever receives next, or makes it no replica any more, waits or comes again: a revert that is
-// killed takes the volume down.
-class TerminationIgnored {
- public:
-  TerminationIgnored() : before_(std::signal(SIGTERM, SIG_IGN)) {}
-  TerminationIgnored(const TerminationIgnored&) = delete;
-  TerminationIgnored& operator=(const TerminationIgnored&) = delete;
-  ~TerminationIgnored() { (void)std::signal(SIGTERM, before_); }
-
- private:
-  void (*before_)(int);
-};
-
-// A stream was cut off, and the snapshot of what was there before is gone too.
-Status GiveUpState(const LiveVolume& volume, repl::FileReceiveLog& log) {
-  Warn(volume.name() +
-       ": there is no snapshot to go back to: it is no state that ever was, and everything has to "
-       "come again");
-  auto records = volume.LoadRecords();
-  if (!records) return Pass(records);
-  records->source.torn = true;
-  if (Status s = volume.SaveRecords(*records); !s) return s;
-  return log.Forget();
-}
-
-// What nothing is the sum of: whoever resumes sees that the device is not what it was.
-constexpr repl::ReceiveState::Written kReverted = {.offset = 0, .length = 512, .sum = {}};
-
-// Brings the origin to a snapshot, and first says that nothing of a stream that was cut off can be
-// believed any more: a part of a full one may be the same before and after, and tell nothing.
-Result<Reverted> RevertReplica(LiveVolume& volume, repl::FileReceiveLog& log,
-                               const repl::ReceiveState& state, Tag tag,
-                               const LiveVolume::RevertProgress& progress) {
-  repl::ReceiveState marked = state;
-  marked.position = marked.limit = 0;
-  marked.last = kReverted;
-  if (Status s = log.Save(marked); !s) return Pass(s);
-  const TerminationIgnored to_the_end;
-  auto reverted = volume.Revert(tag, progress);
-  if (reverted) return reverted;
-  const bool untouched = reverted.error().code == EBUSY || reverted.error().code == ENOSPC;
-  if (untouched)
-    if (Status s = log.Save(state); !s) return Pass(s);
-  return reverted;
-}
-
-// The origin is what it was before the stream that was cut off.  Of a full one, or one onto what
-// nobody knew, that says nothing that a sender could go on from.
-Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
-  if (!state.before || state.what.base.none) return log.Forget();
-  state.complete = true;
-  state.what.target = state.what.base;
-  state.what.base = {.none = true};
-  state.position = state.limit = state.what.target.size;
-  state.last.reset();
-  state.after = std::exchange(state.before, std::nullopt);
-  if (Status s = log.Save(state); !s) return s;
-  return log.DropRedo();
-}
-
-// Who has been told that there is no way back, and asks again, keeps what there is.
-Status AcceptTorn(const LiveVolume& volume) {
-  auto records = volume.LoadRecords();
-  if (!records) return Pass(records);
-  if (records->source.torn) return ForgetFailure(volume);
-  return Fail(ENOENT,
-              volume.name() + ": is not in the midst of a stream: there is nothing to abort");
-}
-
-Status GoBackLocked(const std::string& name, repl::FileReceiveLog log) {
-  auto state = log.Load();
-  if (!state) return Pass(state);
-  auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
-  if (!*state || (*state)->complete) return AcceptTorn(*volume);
-  const auto before = (*state)->before;
-  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
-  if (!usable) return Pass(usable);
-  if (!*usable) return GiveUpState(*volume, log);
-  auto reverted = RevertReplica(*volume, log, **state, before->tag, [](uint64_t, uint64_t) {});
-  if (!reverted) return Pass(reverted);
-  if (Status s = RememberOld(log, **state); !s) return s;
-  return ForgetFailure(*volume);
-}
-
 // That a comparison failed is the other side's to report: nothing is wrong with what was received.
 Result<bool> Verify(const VolumeConfig& config, BegunSource& source, repl::ReplyWriter& replies) {
   bool mending = false;
@@ -286,21 +154,6 @@ Result<bool> Verify(const VolumeConfig& config, BegunSource& source, repl::Reply
   Warn(s.error().text);
   (void)replies.PutFail(s.error());
   return false;
-}
-
-// A stream that was refused, and that only a snapshot could vouch for which is gone: no other try
-// would be taken, but one that sends everything.
-Status GiveUpHopeless(const VolumeConfig& config) {
-  repl::FileReceiveLog log = LogOf(config);
-  auto state = log.Load();
-  if (!state) return Pass(state);
-  if (!*state || (*state)->complete || !(*state)->vouched) return {};
-  auto volume = LiveVolume::Open(config.name);
-  if (!volume) return Pass(volume);
-  const auto before = (*state)->before;
-  auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
-  if (!usable) return Pass(usable);
-  return *usable ? Status() : GiveUpState(*volume, log);
 }
 
 // What was sent, by its first bytes.  The lock ends who has received before.  False: the other side
@@ -315,8 +168,8 @@ Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first
   if (now->uuid != config.uuid) return Fail(ESTALE, config.name + ": is another volume by now");
   BegunSource source(std::as_bytes(std::span(first)), connection.source);
   if (first == kVerifyRequest) return Verify(config, source, replies);
-  Status s = first == kGoBackRequest ? GoBackLocked(config.name, LogOf(config))
-                                     : ReceiveStream(config, source, replies, line);
+  Status s =
+      first == kGoBackRequest ? GoBackLocked(config) : ReceiveStream(config, source, replies, line);
   if (s) return true;
   if (s.error().code == ESTALE)
     if (Status given_up = GiveUpHopeless(config); !given_up) Warn(given_up.error().text);
@@ -325,8 +178,8 @@ Result<bool> TakeRequest(const VolumeConfig& config, const ReceiveRequest& first
 
 // What came last, and is in the records, on devices and in folders by now.
 Result<std::optional<repl::ReceiveState>> StateNow(const VolumeConfig& config) {
-  if (Status s = RequireUp(config); !s) return Pass(s);
-  repl::FileReceiveLog log = LogOf(config);
+  if (Status s = RequireReplicaUp(config); !s) return Pass(s);
+  repl::FileReceiveLog log = ReceiveLogOf(config);
   auto volume = LiveVolume::Open(config.name);
   if (!volume) return Pass(volume);
   if (Status s = AdoptEarlier(*volume, log); !s) return Pass(s);
@@ -337,14 +190,19 @@ Result<std::optional<repl::ReceiveState>> StateNow(const VolumeConfig& config) {
 // is there.
 Status ForgetOldFailure(const VolumeConfig& config,
                         const std::optional<repl::ReceiveState>& state) {
-  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  auto records = RecordsOf(config);
   if (!records) return Pass(records);
   if (records->source.error.empty() || !state || !state->complete || !state->after) return {};
   auto client = ControlClient::Connect(ServerSocket(config.name));
   if (!client) return Pass(client);
-  auto still = OriginIsStill(*client, state->after->tag);
-  if (!still) return Pass(still);
-  if (!*still) return {};
+  auto volume = ServerVolume::Ask(*client);
+  if (!volume) return Pass(volume);
+  auto last = volume->WithTag(state->after->tag);
+  auto origin = repl::ContentDevice::OpenToRead(OriginPath(config.name));
+  if (!last || !origin) return {};
+  auto holds = OriginHolds(*client, ServerSocket(config.name), *volume, *last, **origin);
+  if (!holds) return Pass(holds);
+  if (!*holds) return {};
   return UpdatePeer(config.name, "", [](PeerRecord& peer) { peer.error.clear(); });
 }
 
@@ -443,67 +301,6 @@ void RememberRefusal(const std::string& volume, const Error& error) {
   });
   if (!s) Warn(s.error().text);
   ReportEvent(LOG_WARNING, kJobFailedEvent, volume, "receiving: " + error.text);
-}
-
-Result<bool> IsBetweenSnapshots(const VolumeConfig& config) {
-  auto state = LogOf(config).Load();
-  if (!state) return Pass(state);
-  return *state && !(*state)->complete;
-}
-
-Status GoBack(const std::string& volume) {
-  auto config = ReplicaConfig(volume);
-  if (!config) return Pass(config);
-  if (Status s = RequireUp(*config); !s) return s;
-  auto lock = CommandLock::OfReceiving(volume);
-  if (!lock) return Pass(lock);
-  return GoBackLocked(volume, LogOf(*config));
-}
-
-Result<Reverted> RevertVolume(const std::string& name, Tag tag,
-                              const LiveVolume::RevertProgress& progress) {
-  auto config = ConfigFolder::Default().Load(name);
-  if (!config) return Pass(config);
-  repl::FileReceiveLog log = LogOf(*config);
-  std::optional<TerminationIgnored> to_the_end;
-  if (config->source) to_the_end.emplace();
-  auto lock =
-      config->source ? CommandLock::OfReceiving(name) : Result<CommandLock>(Fail(0, "no replica"));
-  if (config->source && !lock) return Pass(lock);
-  auto state = config->source ? log.Load() : std::nullopt;
-  if (!state) return Pass(state);
-  auto volume = LiveVolume::Open(name);
-  if (!volume) return Pass(volume);
-  if (!*state || (*state)->complete) {
-    auto reverted = volume->Revert(tag, progress);
-    if (reverted && config->source && !*state)
-      if (Status s = ForgetFailure(*volume); !s) return Pass(s);
-    return reverted;
-  }
-  auto reverted = RevertReplica(*volume, log, **state, tag, progress);
-  if (!reverted || !(*state)->before || (*state)->before->tag != tag) return reverted;
-  if (Status s = RememberOld(log, **state); !s) return Pass(s);
-  if (Status s = ForgetFailure(*volume); !s) return Pass(s);
-  return reverted;
-}
-
-Status ForgetReceived(const VolumeConfig& config) {
-  repl::FileReceiveLog log = LogOf(config);
-  auto state = log.Load();
-  if (!state) return Pass(state);
-  if (*state && !(*state)->complete)
-    return Fail(EBUSY, config.name +
-                           ": is in the midst of a stream, and no state that ever was; "
-                           "zumastor receive " +
-                           config.name + " --abort goes back to the snapshot before");
-  auto records = RecordFolder::Default().Load(config.name, config.uuid);
-  if (!records) return Pass(records);
-  if (records->source.torn)
-    return Fail(EBUSY, config.name +
-                           ": is no state that ever was: zumastor revert brings it to a snapshot, "
-                           "and zumastor receive " +
-                           config.name + " --abort keeps it as it is");
-  return log.Forget();
 }
 
 }  // namespace ddsnap

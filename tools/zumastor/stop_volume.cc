@@ -22,7 +22,7 @@ bool IsOwnMount(const VolumeConfig& config, const dm::DeviceNumber& number) {
 }
 
 Status CheckNotReplicating(const VolumeConfig& config) {
-  auto records = RecordFolder::Default().Load(config.name, config.uuid);
+  auto records = RecordsOf(config);
   if (!records) return {};
   bool busy = CommandLock::IsReceiving(config.name);
   for (const std::string& peer : PeersOf(config, *records))
@@ -32,18 +32,21 @@ Status CheckNotReplicating(const VolumeConfig& config) {
                          " --abort ends that");
 }
 
-// Frees the origin, as far as that is ours to do.
+// Frees the origin, as far as that is ours to do.  If that is not enough, all is as before.
 Status CheckUnused(const VolumeConfig& config) {
   const std::string dm_name = OriginDmName(config.name);
   auto number = dm::NumberOfName(dm_name);
   if (!number) return {};
-  if (IsOwnMount(config, *number)) {
-    const std::string mount = EscapeUnitPath(config.mountpoint) + ".mount";
+  const std::string mount = EscapeUnitPath(config.mountpoint) + ".mount";
+  const bool own = IsOwnMount(config, *number);
+  if (own)
     if (Status s = Systemctl("stop", {mount}); !s) return s;
-  }
   auto use = DescribeUse("/dev/mapper/" + dm_name);
-  if (!use) return Pass(use);
-  return use->empty() ? Status() : Status(Fail(EBUSY, config.name + ": " + *use));
+  if (use && use->empty()) return {};
+  // It may be mounted elsewhere, where we do not see it: in a container.
+  if (own)
+    if (Status s = Systemctl("start", {mount}); !s) Warn(s.error().text);
+  return use ? Status(Fail(EBUSY, config.name + ": " + *use)) : Pass(use);
 }
 
 // Of a unit that is not active: it runs no command to stop.  What an earlier stop has left goes.

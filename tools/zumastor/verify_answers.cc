@@ -8,6 +8,7 @@
 #include "../snapshot_device.h"
 #include "base/uuid.h"
 #include "receiving.h"
+#include "replica.h"
 #include "repl/compare.h"
 #include "volume/volume_config.h"
 

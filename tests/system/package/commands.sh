@@ -17,7 +17,7 @@ output() {
 		width=$(wc -L <<<"$out")
 		[ "$width" -le 120 ] || fail "zumastor $verb --help: $width columns"
 	done
-	for verb in bring-up take-down run-schedule run-events thaw; do
+	for verb in bring-up bring-up-rest take-down run-schedule run-events thaw; do
 		zumastor --help | grep -q -- $verb && fail "the help lists $verb, which is for units"
 	done
 	zumastor nonsense >/dev/null 2>&1
@@ -54,6 +54,61 @@ completion() {
 	[[ " $(complete_words zumastor define volume --) " == *' --initialize '*' --mountpoint '* ]] || fail "completion of define volume's options"
 	is "$(complete_words zumastor snapshot cmd --rotation we)" weekly "completion of rotations"
 	[[ " $(complete_words zumastor define volume x /dev/vd) " == *" /dev/vdb "* ]] || fail "completion of devices"
+}
+
+# Whoever stops it meets a use that our own list of mounts does not show: all stays as it was.
+elsewhere() {
+	local origin store pid
+	origin=$(loop 32M) store=$(loop 32M)
+	mkfs.ext4 -q "$origin"
+	run zumastor define volume els "$origin" "$store" --initialize --mountpoint /run/els
+	until_true 30 mountpoint -q /run/els || fail "els is not mounted"
+	zumastor snapshot els >/dev/null || fail snapshot
+	unshare -m --propagation private sleep 1000 &
+	pid=$!
+	until_true 10 eval "grep -q ' /run/els ' /proc/$pid/mountinfo" || fail "no mount elsewhere"
+	refused 'els:' zumastor stop els
+	mountpoint -q /run/els || fail "a stop that was refused has unmounted it"
+	kill $pid
+	wait $pid 2>/dev/null
+	# A shell in a snapshot's folder is in the way too, and nothing has changed when it is gone.
+	(cd /run/zumastor/snapshot/els/2* && exec sleep 1000) &
+	pid=$!
+	until_true 10 eval "readlink /proc/$pid/cwd | grep -q /snapshot/els/" || fail "nobody is there"
+	zumastor stop els 2>/run/said && fail "stopped with a shell in a snapshot"
+	cat /run/said
+	[ -b /dev/zumastor/els ] || fail "els is not up after a stop that was refused"
+	until_true 20 mountpoint -q /run/els || fail "it is not mounted again"
+	is "$(systemctl is-active zumastor@els)" active "its unit"
+	kill $pid
+	wait $pid 2>/dev/null
+	drop els
+}
+
+# Automounts are set up when the volume's unit has started.
+has_hourly() { until_true 10 [ -e /run/zumastor/snapshot/cmd/hourly.0/lost+found ]; }
+
+# A file that was written by hand has no UUID: all works, and the next start writes it.
+by_hand() {
+	local conf=/etc/zumastor/volumes/cmd.conf uuid tag
+	uuid=$(zumastor status cmd --json | jq -r .volume_uuid)
+	run zumastor define schedule cmd --hourly 3
+	run sed -i '/^UUID=/d' $conf
+	tag=$(zumastor snapshot cmd --rotation hourly) || fail "a snapshot"
+	[ -b "/dev/zumastor/cmd@$tag" ] || fail "no /dev/zumastor/cmd@$tag"
+	[ -b "/dev/zumastor/by-uuid/$uuid@$tag" ] || fail "no such name by UUID"
+	has_hourly || fail "no hourly.0"
+	run zumastor stop cmd
+	run zumastor start cmd
+	is "$(grep ^UUID= $conf)" "UUID=$uuid" "what was written"
+	has_hourly || fail "no hourly.0 after a start"
+	run zumastor stop cmd
+	run sed -i 's/^UUID=.*/UUID=nonsense/' $conf
+	refused "a UUID" zumastor start cmd
+	run sed -i "s/^UUID=.*/UUID=${uuid^^}/" $conf
+	run zumastor start cmd
+	has_hourly || fail "no hourly.0 with an UUID in capitals"
+	run zumastor delete cmd "$tag"
 }
 
 # again SECONDS COMMAND: over and over. It may be refused, with one line; nothing else. It goes well at
@@ -107,6 +162,8 @@ run zumastor define volume cmd "$origin" "$store" --initialize
 zumastor snapshot cmd >/dev/null || fail snapshot
 output
 completion
+by_hand
+elsewhere
 parallel
 run zumastor forget cmd
 is "$(find /etc/zumastor /run/zumastor /var/lib/zumastor -name 'cmd*' ! -name 'cmd.volume')" "" "what is left of a forgotten volume"

@@ -177,6 +177,7 @@ part_aborts() {
 	stuck file:/srv/other
 	run zumastor forget target a file:/srv/other
 	stuck_downstream "$old" "$before"
+	mistyped_revert
 	reverted_downstream
 	# Whoever cannot be reached is not tried any more, once it is given up.
 	cut_link hostb
@@ -239,13 +240,31 @@ stuck_downstream() {
 	taken hostb:b
 }
 
+# A revert to what is not there changes nothing: the stream goes on where it was cut off.
+mistyped_revert() {
+	local wire
+	stuck
+	refused 'does not exist' zumastor revert b 99999
+	run zumastor define target a hostb:b --rate-limit ''
+	wire=$(carried hostb)
+	taken hostb:b
+	within $((4 * mib)) $((22 * mib)) $(($(carried hostb) - wire)) "bytes on the wire of a stream that goes on"
+}
+
 # The same by reverting it: what was received of the stream is gone, and nobody goes on from there.
 reverted_downstream() {
-	local old before wire
+	local old older before wire
 	old=$(target hostb:b .snapshot)
+	older=$(tags b 'map(select(.state == "ok")) | .[-2].tag')
 	before=$(sum /dev/zumastor/b) || fail "b"
 	stuck
 	[ "$(sum /dev/zumastor/b)" != "$before" ] || fail "b is what it was: nothing is tested"
+	# To an older one: that is a snapshot too, but not what comes next begins at.
+	run zumastor revert b "$older"
+	is "$(sum /dev/zumastor/b)" "$(sum "/dev/zumastor/b@$older")" "b, reverted to an older snapshot"
+	is "$(received b .between_snapshots)" false "whether b is between two snapshots still"
+	is "$(problems b)" "" "problems of b"
+	refused 'not the base' zumastor replicate a hostb:b --wait
 	run zumastor revert b "$old"
 	is "$(sum /dev/zumastor/b)" "$before" "b, reverted"
 	is "$(problems b)" "" "problems of b"
