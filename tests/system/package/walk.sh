@@ -278,7 +278,7 @@ daemons_var() {
 }
 
 mark() {
-	mkdir -p -m 700 /var/lib/zumastor/abandoned
+	install -d -m 700 /var/lib/zumastor/abandoned
 	run touch "/var/lib/zumastor/abandoned/$(zumastor status data --json | jq -r .volume_uuid)"
 }
 
