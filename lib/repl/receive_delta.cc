@@ -155,22 +155,19 @@ class Receiver {
     }
     auto reverted = options_.same_as(*known.before, 0);
     if (!reverted) return Pass(reverted);
-    if (*reverted && known.written) {
-      state_ = known;
-      Status s = StartOver();
-      state_.vouched = true;  // it is what it was then
-      return s;
-    }
     auto holds = StillHolds(known);
     if (!holds) return Pass(holds);
+    state_ = known;
+    if (*reverted && (known.written || !*holds)) return StartOver(/*vouched=*/true);
     auto above = options_.same_as(*known.before, known.limit);
     if (!above) return Pass(above);
     if (!*holds || !*above) return refuse(": has changed since a part was received");
-    return Resume(known);
+    return GoOn();
   }
 
-  // Reverted, or changed: nothing that was acknowledged can be believed.
-  [[nodiscard]] Status StartOver() {
+  // Reverted, or changed: nothing that was acknowledged can be believed.  `vouched`: a snapshot
+  // says that the device is what it was before.
+  [[nodiscard]] Status StartOver(bool vouched) {
     if (summary_.head.begin != 0) {
       return Fail(ESTALE, device_.name() + ": has changed since it was received up to byte " +
                               std::to_string(state_.position) + ": send the whole stream");
@@ -180,7 +177,7 @@ class Receiver {
     state_.last.reset();
     state_.before.reset();
     state_.written = false;
-    state_.vouched = false;  // what is there now nobody has vouched for
+    state_.vouched = vouched;
     return {};
   }
 
@@ -188,7 +185,25 @@ class Receiver {
     state_ = known;
     auto holds = StillHolds(known);
     if (!holds) return Pass(holds);
-    if (!*holds) return StartOver();
+    if (!*holds) return StartOver(known.vouched && IsAsBefore(known, 0).value_or(false));
+    // Where the stream has no extent, nothing else would notice.
+    if (!IsAsBefore(known, known.limit).value_or(true)) {
+      return Fail(ESTALE, device_.name() +
+                              ": has changed since a part was received: revert it to snapshot " +
+                              std::to_string(known.before->tag));
+    }
+    return GoOn();
+  }
+
+  // Whether the device holds, from byte `from` on, what it held before the stream.  Nothing: there
+  // is no snapshot that says it.
+  [[nodiscard]] std::optional<bool> IsAsBefore(const ReceiveState& known, uint64_t from) const {
+    if (full_ || !known.before || !options_.same_as) return std::nullopt;
+    auto same = options_.same_as(*known.before, from);
+    return same ? std::optional(*same) : std::nullopt;
+  }
+
+  [[nodiscard]] Status GoOn() {
     if (Status s = Redo(); !s) return s;
     torn_ = state_.limit;
     summary_.resumed = state_.position;

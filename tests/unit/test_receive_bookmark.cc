@@ -18,6 +18,11 @@ namespace {
 // A downstream volume: its device, its snapshots, and what is known of it.
 struct Downstream {
   explicit Downstream(const Bytes& content) : device(content), log(calm) {}
+  Downstream(const Downstream& other)
+      : device(other.device), log(calm), snapshots(other.snapshots) {
+    log.text = other.log.text;
+    log.redo = other.log.redo;
+  }
 
   // As a receive of the stream's base has left it, with a snapshot of it.
   void Received(const Journey& way) {
@@ -61,6 +66,7 @@ struct Downstream {
     };
     if (vouching)
       options.same_as = [&](const LocalSnapshot& snapshot, uint64_t from) -> Result<bool> {
+        if (!snapshots.contains(snapshot.tag)) return Fail(ESTALE, "the snapshot is gone");
         return same(snapshot.tag, from);
       };
     MemorySource source(stream, false);
@@ -73,6 +79,10 @@ struct Downstream {
     return Receive(stream, power);
   }
   [[nodiscard]] ReceiveState State() { return **log.Load(); }
+  void Note(const ReceiveState& state) {
+    log.Use(calm);
+    CK_OK(log.Save(state));
+  }
 
   Power calm;
   Bytes device;
@@ -92,13 +102,24 @@ void Refused(Downstream& down, std::span<const std::byte> stream, const char* wh
 }
 
 // Receives until the first window is there, and the second is not.
-void Half(Downstream& down, std::span<const std::byte> stream) {
+void Half(Downstream& down, std::span<const std::byte> stream, bool vouched = true) {
   Power power;
   power.kill = true;
   power.left = 7;
   ck_assert(!down.Receive(stream, power));
   const ReceiveState state = down.State();
-  ck_assert(!state.complete && state.position > 0 && state.position < kSize && state.vouched);
+  ck_assert(!state.complete && state.position > 0 && state.position < kSize);
+  ck_assert(state.vouched == vouched);
+}
+
+// As `zumastor receive --abort` leaves it where the power goes after the revert, and before that is
+// noted.
+void RevertedUnnoted(Downstream& down) {
+  ReceiveState state = down.State();
+  down.device = down.snapshots[state.before->tag];
+  state.position = state.limit = 0;
+  state.last = {.offset = 0, .length = 512, .sum = {}};
+  down.Note(state);
 }
 
 }  // namespace
@@ -142,7 +163,7 @@ START_TEST(nobody_vouches_for_a_device_that_is_not_known) {
   Refused(changed, stream, "revert it to that one");
   changed.device = way.base;
   changed.snapshots.clear();
-  Refused(changed, stream, "revert it to that one");
+  Refused(changed, stream, "is gone");
   Downstream other(way.base);
   other.Received(way);
   Journey later = way;
@@ -197,14 +218,69 @@ START_TEST(the_rest_of_a_stream_with_sums_may_come_without) {
     ck_assert(down.device == way.target);
     // Where nothing vouched for the device when it began, it may not.
     Downstream other(way.base);
-    Power power;
-    power.kill = true;
-    power.left = 7;
-    ck_assert(!other.Receive(way.Make(mode, false), power));
-    ck_assert(!other.State().vouched);
+    Half(other, way.Make(mode, false), /*vouched=*/false);
     Refused(other, way.MakeWithoutBase(mode), "no snapshot vouches");
     CK_OK(other.Receive(way.Make(mode, false)));
   }
+}
+END_TEST
+
+// No extent is there that would tell.
+START_TEST(a_device_that_was_changed_meanwhile_is_refused_with_sums_too) {
+  const Journey way;
+  const Bytes stream = way.Make(Mode::kBest, false);
+  for (const bool vouched : {false, true}) {
+    Downstream down(way.base);
+    if (vouched) down.Received(way);
+    Half(down, stream, vouched);
+    const ReceiveState state = down.State();
+    const Bytes good = down.device;
+    down.device[11 * kChunk] ^= std::byte{0x80};
+    ck_assert_uint_ge(11 * kChunk, state.limit);
+    const Bytes rest = way.Make(Mode::kBest, false, state.position, state.limit);
+    Refused(down, stream, "has changed since a part was received: revert it");
+    Refused(down, rest, "has changed since a part was received: revert it");
+    // Who cannot tell does not refuse.
+    Downstream other = down;
+    other.snapshots.clear();
+    other.device = good;
+    CK_OK(other.Receive(rest));
+    ck_assert(other.device == way.target);
+    down.device = down.snapshots[state.before->tag];
+    CK_OK(down.Receive(stream));
+    ck_assert(down.device == way.target);
+  }
+}
+END_TEST
+
+START_TEST(a_device_that_was_reverted_is_vouched_for_as_before) {
+  const Journey way;
+  for (const bool sums : {true, false}) {
+    Downstream down(way.base);
+    down.Received(way);
+    Half(down, way.Make(Mode::kDiff, false));
+    RevertedUnnoted(down);
+    Half(down, sums ? way.Make(Mode::kDiff, false) : way.MakeWithoutBase(Mode::kDiff));
+    CK_OK(down.Receive(way.MakeWithoutBase(Mode::kDiff, down.State().position)));
+    ck_assert(down.device == way.target);
+  }
+  // Nothing had been written that could be reverted.
+  Downstream down(way.base);
+  down.Received(way);
+  Half(down, way.Make(Mode::kDiff, false));
+  RevertedUnnoted(down);
+  ReceiveState state = down.State();
+  state.written = false;
+  down.Note(state);
+  CK_OK(down.Receive(way.MakeWithoutBase(Mode::kDiff)));
+  ck_assert(down.device == way.target);
+  // What is there now is something else.
+  Downstream changed(way.base);
+  changed.Received(way);
+  Half(changed, way.Make(Mode::kDiff, false));
+  RevertedUnnoted(changed);
+  changed.device[11 * kChunk] ^= std::byte{0x80};
+  Half(changed, way.Make(Mode::kDiff, false), /*vouched=*/false);
 }
 END_TEST
 
@@ -340,6 +416,8 @@ END_TEST
 UNIT_MAIN("receive_bookmark", a_revert_that_was_given_up_half_way_is_noticed,
           it_arrives_where_a_snapshot_vouches, nobody_vouches_for_a_device_that_is_not_known,
           a_device_that_was_reverted_starts_over, a_device_that_was_changed_meanwhile_is_refused,
+          a_device_that_was_changed_meanwhile_is_refused_with_sums_too,
+          a_device_that_was_reverted_is_vouched_for_as_before,
           the_rest_of_a_stream_with_sums_may_come_without, a_receiver_killed_anywhere_goes_on,
           a_receiver_that_loses_power_anywhere_goes_on, no_device_can_be_compared_with_it,
           a_reader_that_does_not_know_the_feature_refuses, extents_with_a_base_are_refused)
