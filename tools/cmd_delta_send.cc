@@ -23,15 +23,13 @@ Result<int> Run(const SendOptions& options) {
   auto sender = DeltaSender::Prepare(options);
   if (!sender) return Pass(sender);
   if (!sender->warning().empty()) std::fprintf(stderr, "ddsnap: %s\n", sender->warning().c_str());
-  const uint64_t begin = sender->token() ? sender->token()->position : 0;
-  const uint64_t limit = sender->token() ? sender->token()->limit : 0;
   repl::FdSink direct(Fd(::dup(STDOUT_FILENO)), "standard output");
   auto buffered = repl::FileSink::Create("-");
   if (!buffered) return Pass(buffered);
   // A limited stream flows; one that is not goes in large pieces.
   repl::ByteSink& out = options.rate != 0 ? static_cast<repl::ByteSink&>(direct) : **buffered;
   ProgressLine line(options.json);
-  auto summary = sender->Send(out, begin, limit, line);
+  auto summary = sender->Send(out, sender->begin(), sender->limit(), line);
   if (summary) {
     if (Status s = (*buffered)->Commit(); !s) summary = Pass(s);
   }

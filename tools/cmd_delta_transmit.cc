@@ -29,8 +29,9 @@ Round Arrived(uint64_t position) { return {true, position, {}, false}; }
 Round Broken(Error error) { return {false, 0, std::move(error), true}; }
 Round Failed(Error error) { return {false, 0, std::move(error), false}; }
 
-// One connection, from the receiver's STAT to its last word.
-Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options,
+// One connection, from the receiver's STAT to its last word.  `ours`: what the receiver has got is
+// of this sender, and no other.
+Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options, bool* ours,
                ProgressLine& line) {
   auto connection = ConnectTcp(peer.host, peer.port, options.timeout);
   if (!connection) return Broken(connection.error());
@@ -39,14 +40,22 @@ Round Transmit(DeltaSender& sender, const HostPort& peer, const Options& options
   auto status = replies.Next();
   if (!status) return Broken(status.error());
   if (status->kind == repl::Reply::Kind::kFail) return Failed(status->error);
-  uint64_t begin = 0, limit = 0;
+  uint64_t position = 0, limit = 0;
   if (const auto& state = status->state; state && SameJourney(state->what, sender.head())) {
     // The answer to an earlier connection was lost: all is there.
     if (state->complete) return Arrived(state->position);
-    begin = state->position;
+    position = state->position;
     limit = state->limit;
   }
-  return SendOver(link, replies, sender, begin, limit, line);
+  auto begin = *ours ? position : sender.WhereToGoOn(position);
+  if (!begin) return Failed(begin.error());
+  if (*begin != position)
+    std::fprintf(stderr, "ddsnap: %s: the base was written to: all is sent again\n",
+                 options.peer.c_str());
+  Round round = SendOver(link, replies, sender, *begin, limit, line);
+  // Before the first acknowledgement it may still be at the old position.
+  *ours = *ours || position == 0 || round.acknowledged != 0;
+  return round;
 }
 
 Result<int> Run(const Options& options) {
@@ -60,8 +69,9 @@ Result<int> Run(const Options& options) {
   if (!sender->warning().empty()) std::fprintf(stderr, "ddsnap: %s\n", sender->warning().c_str());
   ProgressLine line(options.send.json);
   uint64_t acknowledged = 0;
+  bool ours = false;
   for (unsigned failures = 0;;) {
-    Round round = Transmit(*sender, *peer, options, line);
+    Round round = Transmit(*sender, *peer, options, &ours, line);
     line.Clear();
     if (round.done) {
       if (options.send.json) PrintJson({{"position", round.acknowledged}});

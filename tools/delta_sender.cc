@@ -69,7 +69,8 @@ Status DeltaSender::Choose(ControlClient& client) {
     }
     head_.target = *target;
     if (token->base) base = volume->BaseWithEpoch(*token->base);
-    token_ = *token;
+    begin_ = token->position;
+    limit_ = token->limit;
   }
   if (!base) return Pass(base);
   head_.base = *base;
@@ -84,11 +85,33 @@ Status DeltaSender::Choose(ControlClient& client) {
     warning_ = repl::Describe(*base) +
                ": was written to: the stream has no checksums of it, and only a volume's origin "
                "takes it; --from-device compares with what it is now";
+  written_ = !base->none && volume->WasWritten(*base);
+  auto begin = WhereToGoOn(begin_);
+  if (!begin) return Pass(begin);
+  if (*begin != begin_)
+    warning_ = repl::Describe(*base) +
+               ": was written to: all is sent again, without checksums of it, and only a volume's "
+               "origin takes it";
+  begin_ = *begin;
   if (!head_.base.none && head_.base.epoch >= head_.target.epoch) {
     return Fail(EINVAL,
                 repl::Describe(head_.base) + ": is not older than " + repl::Describe(head_.target));
   }
   return {};
+}
+
+// A stream that was cut off left out where base and target were the same.  If somebody has written
+// to the base, that may be where the receiver has something else.  Only a stream without base sums
+// is taken whole in the midst of another.
+Result<uint64_t> DeltaSender::WhereToGoOn(uint64_t position) const {
+  if (!written_ || position == 0) return position;
+  if (bookmark_) return 0;
+  return Fail(ESTALE,
+              repl::Describe(head_.base) +
+                  ": was written to: nobody can tell whether what was received below byte " +
+                  std::to_string(position) +
+                  " came from --from-device: bring the receiver back to what it was, and "
+                  "send the whole stream");
 }
 
 Status DeltaSender::OpenDevices() {

@@ -44,8 +44,13 @@ class DeltaSender {
   [[nodiscard]] bool base_sums() const { return !bookmark_; }
   // To be told to people; empty: nothing.
   [[nodiscard]] const std::string& warning() const { return warning_; }
-  // Where the token of the options, if there was one, says to begin.
-  [[nodiscard]] const std::optional<repl::ResumeToken>& token() const { return token_; }
+  // Where the token of the options, if there was one, says to begin, as far as it can be believed;
+  // and below which byte there must be no differences.
+  [[nodiscard]] uint64_t begin() const { return begin_; }
+  [[nodiscard]] uint64_t limit() const { return limit_; }
+  // Where a stream to a receiver begins that has a part of it, up to that byte, from whomever:
+  // there, or at 0.  ESTALE if neither would make it the target.
+  [[nodiscard]] Result<uint64_t> WhereToGoOn(uint64_t position) const;
 
   // Writes the stream from `begin` on; below `limit` without differences.
   [[nodiscard]] Result<repl::CreateSummary> Send(repl::ByteSink& out, uint64_t begin,
@@ -59,9 +64,11 @@ class DeltaSender {
 
   SendOptions options_;
   repl::StreamHead head_;
-  std::optional<repl::ResumeToken> token_;
+  uint64_t begin_ = 0;
+  uint64_t limit_ = 0;
   std::unique_ptr<repl::ScratchFile> changelist_;
   bool bookmark_ = false;  // the base has lost its content: none of it is read
+  bool written_ = false;   // somebody wrote to the base
   std::string warning_;
   std::unique_ptr<repl::ContentDevice> from_;
   std::unique_ptr<repl::ContentDevice> to_;

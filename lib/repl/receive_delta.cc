@@ -162,8 +162,14 @@ class Receiver {
     auto above = options_.same_as(*known.before, known.limit);
     if (!above) return Pass(above);
     if (!*holds || !*above) return refuse(": has changed since a part was received");
-    return GoOn();
+    if (Status s = GoOn(); !s) return s;
+    if (summary_.head.begin == 0) TakeWhole();
+    return {};
   }
+
+  // A sender whose base was written to cannot tell what an earlier stream left out because it was
+  // the same then: it sends everything, and what was acknowledged does not count.
+  void TakeWhole() { state_.position = summary_.resumed = 0; }
 
   // Reverted, or changed: nothing that was acknowledged can be believed.  `vouched`: a snapshot
   // says that the device is what it was before.

@@ -40,7 +40,7 @@ struct ReceiveState {
   StreamHead what;
   uint64_t position = 0;                // below it the target's content is durable
   uint64_t limit = 0;                   // at or above it nothing has been written
-  std::optional<Written> first;         // extent that was written first, below the position
+  std::optional<Written> first;         // the lowest extent that was written
   std::optional<Written> last;          // extent below the position
   std::optional<LocalSnapshot> before;  // downstream snapshot of what the device was
   std::optional<LocalSnapshot> after;   // that of the target, about to be made or there

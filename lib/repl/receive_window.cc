@@ -22,7 +22,8 @@ ReceiveWindow::ReceiveWindow(const ContentDevice& device, ReceiveLog& log, const
       state_(state),
       most_(std::max<uint64_t>(options.window_bytes, kMaxExtent)),
       end_(state.position),
-      begun_(state.position != 0 || state.limit != 0) {}
+      begun_(state.position != 0 || state.limit != 0),
+      saved_(state.position != 0) {}
 
 Status ReceiveWindow::Add(const ExtentSlot& slot) {
   Item item;
@@ -96,11 +97,11 @@ Status ReceiveWindow::Write(uint64_t end) {
   if (redo) {
     if (Status s = SaveRedo(); !s) return s;
   }
-  if (writes && (!begun_ || !state_.written || end_ > state_.limit)) {
+  if (writes && (!saved_ || !state_.written || end_ > state_.limit)) {
     state_.limit = std::max(state_.limit, end_);
     state_.written = true;
     if (Status s = log_.Save(state_); !s) return s;
-    begun_ = true;
+    begun_ = saved_ = true;
   }
   if (writes) {
     if (Status s = WriteItems(); !s) return s;
@@ -110,12 +111,13 @@ Status ReceiveWindow::Write(uint64_t end) {
   for (const Item& item : items_) {
     if (item.gap) continue;
     state_.last = {item.extent.offset, item.extent.length, item.extent.target_sum};
-    if (item.write && !state_.first) state_.first = state_.last;
+    const bool lowest = !state_.first || item.extent.offset < state_.first->offset;
+    if (item.write && lowest) state_.first = state_.last;
   }
   state_.position = end;
   state_.limit = std::max(state_.limit, end);
   if (Status s = log_.Save(state_); !s) return s;
-  begun_ = true;
+  begun_ = saved_ = true;
   if (redo) {
     if (Status s = log_.DropRedo(); !s) return s;
   }

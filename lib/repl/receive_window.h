@@ -67,6 +67,7 @@ class ReceiveWindow {
   uint64_t zeroes_ = 0;  // bytes of gaps
   uint64_t end_;         // of what was taken
   bool begun_;           // the log knows of this receive
+  bool saved_;           // and of no higher position than the state: one may have been taken back
   bool broken_ = false;
   Clock::time_point opened_;  // when the first item came
 };

@@ -201,6 +201,19 @@ def test_who_vouches():
         sh("dmsetup", "remove", "--retry", name)
 
 
+def written_while_read(up, base, target, write):
+    """The stream, which has no end: the pipe is full, and the sender waits with most of it before
+    it, when the base is written to."""
+    sender = subprocess.Popen(
+        [DDSNAP, "delta", "send", "-r", "--rate-limit", "64M", "--from", str(base), up.sock, str(target)],
+        bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": RUN})
+    head = sender.stdout.read(64 << 10)
+    write()
+    rest, told = sender.communicate(timeout=120)
+    assert sender.returncode == 1 and b"was written to while it was read" in told, told
+    return head + rest
+
+
 def test_base_that_was_written():
     """Snapshots can be written to: what was sent of a base is then not what it is now."""
     up, down = two_volumes(36)
@@ -221,21 +234,83 @@ def test_base_that_was_written():
     send(up, stream, "--from", 0, 1)
     receive(down, stream, replica)
     same(up, snapshot, replica)
-    # Or while it is read: the pipe is full, and the sender waits with most of it before it.
+    # Or while it is read.
     fill(path, 2, up.sectors)
     snapshot = up.create(2)
-    sender = subprocess.Popen([DDSNAP, "delta", "send", "-r", "--rate-limit", "1M", "--from", "1", up.sock, "2"], bufsize=0,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": RUN})
-    head = sender.stdout.read(64 << 10)
-    change("/dev/mapper/" + up.dm(1), up.sectors // 8 - 1)
-    rest, told = sender.communicate(timeout=120)
-    assert sender.returncode == 1 and b"was written to while it was read" in told, told
+    rest = written_while_read(up, 1, 2, lambda: change("/dev/mapper/" + up.dm(1), up.sectors // 8 - 1))
     with open(stream, "wb") as f:
-        f.write(head + rest)
+        f.write(rest)
     receive(down, stream, replica, says="ddsnap: ")    # cut off, or not the base that it was
     down.tool("revert", down.sock, 1)
     send(up, stream, "--from", 1, 2)
     receive(down, stream, replica)
+    same(up, snapshot, replica)
+    down.close()
+    up.close()
+    for name in ("up", "down"):
+        sh("dmsetup", "remove", "--retry", name)
+
+
+def test_stream_of_a_written_base_begins_again():
+    """A stream was cut off because its base was written to, and had left out what base and target had
+    in common by then: what comes next brings it."""
+    up, down = two_volumes(36)
+    path, replica, stream = up.add(), down.add(), RUN + "/stream"
+    blocks = up.sectors // 8
+    fill(path, 1, up.sectors)
+    up.create(0)
+    send(up, stream, 0)
+    receive(down, stream, replica)
+
+    def change_all():
+        """Every other block: an extent each, of which a sender holds only a few."""
+        for block in range(0, blocks, 2):
+            change(path, block)
+
+    def cut(base):
+        """Until where the replica has it, and less, what was left out."""
+        target = Dev("/dev/mapper/" + up.dm(base + 1))
+        late = (blocks - 64) * BLOCK
+        content = target.read(late, BLOCK)
+        target.close()
+
+        def write():
+            d = Dev("/dev/mapper/" + up.dm(base))
+            d.write(late, content)
+            d.close()
+        part = written_while_read(up, base, base + 1, write)
+        result = subprocess.run([DDSNAP, "delta", "receive", "--server", down.sock, replica], input=part,
+                                capture_output=True, timeout=120)
+        assert result.returncode == 1 and b"truncated" in result.stderr, result.stderr
+        token = down.tool("delta", "receive", "--status", "--server", down.sock, replica).stdout.strip()
+        assert int(token.split(":")[4]) > late, token
+        r = Dev(replica)
+        assert r.read(late, BLOCK) != content, "it was not left out"
+        r.close()
+        return token
+
+    change_all()
+    snapshot = up.create(1)
+    token = cut(0)
+    expect_refusal(DDSNAP, "delta", "send", "--resume", token, "--from-device", "/dev/mapper/" + up.dm(0), up.sock,
+                   says="was written to")
+    with open(stream, "wb") as out:
+        told = subprocess.run([DDSNAP, "delta", "send", "--resume", token, up.sock], stdout=out, stderr=subprocess.PIPE,
+                              env={**os.environ, "TMPDIR": RUN}, check=True, timeout=120).stderr
+    assert told.count(b"\n") == 1 and b"all is sent again" in told, told
+    receive(down, stream, replica)
+    same(up, snapshot, replica)
+    # The same over TCP.
+    change_all()
+    snapshot = up.create(2)
+    cut(1)
+    listener = subprocess.Popen([DDSNAP, "delta", "listen", "--server", down.sock, "0", replica], text=True,
+                                stdout=subprocess.PIPE)
+    port = listener.stdout.readline().split()[-1]
+    sent = subprocess.run([DDSNAP, "delta", "transmit", "--from", "1", "127.0.0.1:" + port, up.sock, "2"], text=True,
+                          capture_output=True, env={**os.environ, "TMPDIR": RUN}, timeout=120)
+    assert sent.returncode == 0 and "all is sent again" in sent.stderr, sent.stderr
+    assert listener.wait(60) == 0
     same(up, snapshot, replica)
     down.close()
     up.close()

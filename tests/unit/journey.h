@@ -52,6 +52,13 @@ struct Journey {
     CK_OK(summary);
     return sink.bytes();
   }
+  // As it is sent where somebody has written to the base, and made a chunk what the target has.
+  [[nodiscard]] Journey WithWrittenBase(size_t chunk) const {
+    Journey other = *this;
+    std::copy_n(target.begin() + static_cast<ptrdiff_t>(chunk * kChunk), kChunk,
+                other.base.begin() + static_cast<ptrdiff_t>(chunk * kChunk));
+    return other;
+  }
   // The same where the base is a bookmark.
   [[nodiscard]] Bytes MakeWithoutBase(Mode mode, uint64_t begin = 0) const {
     const TempFile to(target);

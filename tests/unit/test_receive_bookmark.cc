@@ -284,6 +284,72 @@ START_TEST(a_device_that_was_reverted_is_vouched_for_as_before) {
 }
 END_TEST
 
+// A stream with sums left out what the base was made while it was sent.  What comes after it is
+// whole, and without sums: nothing of it is passed over, wherever either is cut off.
+static void WriteBase(size_t chunk, Mode mode, bool kill) {
+  const Journey way;
+  const Bytes cut = way.WithWrittenBase(chunk).WithWrittenBase(7).Make(mode, false);
+  const Bytes whole = way.MakeWithoutBase(mode);
+  const auto reached = [&](const Downstream& down, uint64_t position) {
+    return std::equal(way.target.begin(), way.target.begin() + static_cast<ptrdiff_t>(position),
+                      down.device.begin());
+  };
+  bool arrived = false;
+  for (uint64_t n = 3; !arrived; ++n) {
+    Downstream part(way.base);
+    part.Received(way);
+    Power power;
+    power.kill = true;
+    power.left = n;
+    auto summary = part.Receive(std::span(cut).first(cut.size() - 1), power);
+    ck_assert(!summary && !part.State().complete);
+    arrived = summary.error().text.find("power") == std::string::npos;
+    const uint64_t position = part.State().position;
+    bool ended = false;
+    for (uint64_t m = 0; !ended; ++m) {
+      Downstream down(part);
+      Power again;
+      again.kill = kill;
+      again.random.seed(m);
+      again.left = m;
+      ended = down.Receive(whole, again).has_value();
+      const ReceiveState state = down.State();
+      // Nothing was written below a position that still counts; and one that counts is of this
+      // stream.
+      const auto below = static_cast<ptrdiff_t>(position);
+      if (!std::equal(part.device.begin(), part.device.begin() + below, down.device.begin()))
+        ck_assert(reached(down, state.position));
+      Downstream other(down);
+      if (!state.complete) CK_OK(other.Receive(whole));
+      ck_assert(reached(other, kSize));
+      if (state.complete || state.position == position) continue;
+      CK_OK(down.Receive(way.MakeWithoutBase(mode, state.position)));
+      ck_assert(reached(down, kSize));
+    }
+  }
+}
+
+START_TEST(what_a_written_base_had_left_out_comes_again) {
+  for (const size_t chunk : {1, 2, 5, 9})
+    for (const Mode mode : {Mode::kRaw, Mode::kDiff})
+      for (const bool kill : {false, true}) WriteBase(chunk, mode, kill);
+}
+END_TEST
+
+// The part that came again lies below what was written first: it is the first by now.
+START_TEST(a_revert_that_was_given_up_below_what_came_again_is_noticed) {
+  const Journey way;
+  Downstream down(way.base);
+  down.Received(way);
+  Half(down, way.WithWrittenBase(1).Make(Mode::kRaw, false));
+  ck_assert_uint_eq(down.State().first->offset, 2 * kChunk);
+  Half(down, way.MakeWithoutBase(Mode::kRaw));
+  ck_assert_uint_eq(down.State().first->offset, kChunk);
+  std::copy_n(way.base.begin() + kChunk, kChunk, down.device.begin() + kChunk);
+  Refused(down, way.MakeWithoutBase(Mode::kRaw, down.State().position), "has changed since");
+}
+END_TEST
+
 // It stops at every one of its operations, is resumed, perhaps reverted, perhaps stopped again.
 static void Stop(bool kill) {
   const Journey way;
@@ -418,6 +484,8 @@ UNIT_MAIN("receive_bookmark", a_revert_that_was_given_up_half_way_is_noticed,
           a_device_that_was_reverted_starts_over, a_device_that_was_changed_meanwhile_is_refused,
           a_device_that_was_changed_meanwhile_is_refused_with_sums_too,
           a_device_that_was_reverted_is_vouched_for_as_before,
+          what_a_written_base_had_left_out_comes_again,
+          a_revert_that_was_given_up_below_what_came_again_is_noticed,
           the_rest_of_a_stream_with_sums_may_come_without, a_receiver_killed_anywhere_goes_on,
           a_receiver_that_loses_power_anywhere_goes_on, no_device_can_be_compared_with_it,
           a_reader_that_does_not_know_the_feature_refuses, extents_with_a_base_are_refused)
