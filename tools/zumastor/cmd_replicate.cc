@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "calendar.h"
 #include "cli/options.h"
@@ -102,12 +103,19 @@ Status Work(const VolumeConfig& config, const Records& records, const Peer& peer
   return s;
 }
 
+// Who is at work may have begun before what is wanted was there: its turn comes first.
+void AwaitTurn(const VolumeConfig& config, const Peer& peer) {
+  while (CommandLock::HolderOfTarget(config.name, peer.name))
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+}
+
 Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool json) {
   Status all;
   SharedSnapshot shared;
   for (const Peer& peer : peers) {
     auto records = RecordsOf(config);
     if (!records) return Pass(records);
+    AwaitTurn(config, peer);
     Status s = Work(config, *records, peer, shared, json);
     if (!s && all) all = s;
     if (!s && peers.size() > 1) Warn(s.error().text);

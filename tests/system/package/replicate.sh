@@ -147,6 +147,15 @@ part_increments() {
 	identical a b "$(newest a)"
 	within $((2 * mib)) $((4 * mib)) "$(target hostb:b .bytes)" "bytes of an increment of 2 MiB"
 	within $((2 * mib)) $((4 * mib + mib / 2)) "$wire" "bytes on the wire"
+	# Whoever wants to wait for it waits for the job that is at work, too.
+	run zumastor define target a hostb:b --rate-limit 1M
+	scribble 6
+	run zumastor replicate a hostb:b
+	until_true 60 eval '[ "$(target hostb:b .state)" = running ]' || fail "no job"
+	tag=$(zumastor snapshot a) || fail snapshot
+	run zumastor replicate a hostb:b --wait
+	identical a b "$tag"
+	run zumastor define target a hostb:b --rate-limit ''
 	# Those that were made meanwhile arrive in order, each as it is here.
 	for _ in 1 2 3; do
 		scribble 1
