@@ -7,6 +7,7 @@
 
 #include "cli/options.h"
 #include "control_verb.h"
+#include "repl/receive_state.h"
 #include "wire/control.h"
 #include "wire/json.h"
 
@@ -19,6 +20,7 @@ constexpr int kEndTries = 150;  // a server that is restarted meanwhile is waite
 constexpr useconds_t kEndWaitUs = 200000;
 
 struct Plan {
+  std::string uuid;  // of the volume
   uint64_t chunk_size = 0, origin_size = 0, free_chunks = 0;
   uint64_t size = 0;          // of the snapshot
   std::optional<Tag> newest;  // of the snapshots that are good
@@ -30,11 +32,12 @@ std::string Name(Tag tag) { return "snapshot " + std::to_string(tag); }
 Result<Plan> MakePlan(const RevertRequest& request) {
   auto status = AskServer(request.socket, {{"verb", "status"}});
   if (!status) return Pass(status);
+  auto uuid = Field<std::string>(*status, "volume_uuid");
   auto chunk = Field<uint64_t>(*status, "chunk_size");
   auto origin = Field<uint64_t>(*status, "origin_size");
   auto free = Field<uint64_t>(status->value("store", Json::object()), "free_chunks");
-  if (!chunk || !origin || !free) return Fail(EPROTO, "server's answer is incomplete");
-  Plan plan{*chunk, *origin, *free, 0, {}, RevertUnderWay(*status) == request.tag};
+  if (!uuid || !chunk || !origin || !free) return Fail(EPROTO, "server's answer is incomplete");
+  Plan plan{*uuid, *chunk, *origin, *free, 0, {}, RevertUnderWay(*status) == request.tag};
   for (const Json& entry : status->value("snapshots", Json::array())) {
     auto tag = wire::GetNumber(entry, "tag", 0, kMaxTag);
     auto state = Field<std::string>(entry, "state");
@@ -115,6 +118,24 @@ Status CheckOrigins(const RevertRequest& request, const std::vector<dm::DdsnapDe
   return {};
 }
 
+// A volume in the midst of a stream: what was received of it does not count from the first write
+// on, however far the revert gets.  A part of a full stream may be the same before and after, and
+// would not tell.
+Status BeginRevert(const RevertRequest& request, const Plan& plan) {
+  repl::FileReceiveLog log(repl::FileReceiveLog::DefaultPath("volume-" + plan.uuid));
+  auto state = log.Load();
+  const bool partial = state && *state && !(*state)->complete;  // nobody goes on from a damaged one
+  if (partial)
+    if (Status s = log.Save(repl::Disbelieved(**state)); !s) return s;
+  auto begun =
+      AskServer(request.socket, {{"verb", "revert"}, {"tag", request.tag}, {"step", "begin"}});
+  if (begun) return {};
+  auto status = AskServer(request.socket, {{"verb", "status"}});
+  if (partial && status && !RevertUnderWay(*status))
+    if (Status s = log.Save(**state); !s) return s;
+  return Pass(begun);
+}
+
 bool MayComeBack(int code) {
   return code == ECONNREFUSED || code == ECONNRESET || code == EPIPE || code == ENOENT;
 }
@@ -166,9 +187,7 @@ Result<Reverted> RevertOrigin(const RevertRequest& request) {
   auto ranges = ChangedSince(request.socket, request.tag);
   if (!ranges) return Pass(ranges);
   if (Status s = CheckSpace(request, *plan, *ranges); !s) return Pass(s);
-  auto begun =
-      AskServer(request.socket, {{"verb", "revert"}, {"tag", request.tag}, {"step", "begin"}});
-  if (!begun) return Pass(begun);
+  if (Status s = BeginRevert(request, *plan); !s) return Pass(s);
   // While nobody held the snapshot's device it could be written to.
   ranges = ChangedSince(request.socket, request.tag);
   if (!ranges) return Pass(ranges);

@@ -175,6 +175,8 @@ class Receiver {
   // says that the device is what it was before.
   [[nodiscard]] Status StartOver(bool vouched) {
     if (summary_.head.begin != 0) {
+      // Whoever asks where to go on shall hear it.
+      if (Status s = log_.Save(Disbelieved(state_)); !s) return s;
       return Fail(ESTALE, device_.name() + ": has changed since it was received up to byte " +
                               std::to_string(state_.position) + ": send the whole stream");
     }
@@ -191,9 +193,11 @@ class Receiver {
     state_ = known;
     auto holds = StillHolds(known);
     if (!holds) return Pass(holds);
-    if (!*holds) return StartOver(known.vouched && IsAsBefore(known, 0).value_or(false));
+    auto same = IsAsBefore(known, *holds ? known.limit : 0);
+    if (!same) return Pass(same);
+    if (!*holds) return StartOver(known.vouched && same->value_or(false));
     // Where the stream has no extent, nothing else would notice.
-    if (!IsAsBefore(known, known.limit).value_or(true)) {
+    if (!same->value_or(true)) {
       return Fail(ESTALE, device_.name() +
                               ": has changed since a part was received: revert it to snapshot " +
                               std::to_string(known.before->tag));
@@ -202,11 +206,14 @@ class Receiver {
   }
 
   // Whether the device holds, from byte `from` on, what it held before the stream.  Nothing: there
-  // is no snapshot that says it.
-  [[nodiscard]] std::optional<bool> IsAsBefore(const ReceiveState& known, uint64_t from) const {
+  // is no snapshot that says it any more.
+  [[nodiscard]] Result<std::optional<bool>> IsAsBefore(const ReceiveState& known,
+                                                       uint64_t from) const {
     if (full_ || !known.before || !options_.same_as) return std::nullopt;
     auto same = options_.same_as(*known.before, from);
-    return same ? std::optional(*same) : std::nullopt;
+    if (same) return std::optional(*same);
+    if (same.error().code == ESTALE) return std::nullopt;
+    return Pass(same);
   }
 
   [[nodiscard]] Status GoOn() {
@@ -216,13 +223,15 @@ class Receiver {
     return {};
   }
 
-  // A revert goes upwards: one that was given up half-way has reached what was written first.
+  // A revert, or another use of the device, is likely to have reached one of these.  A revert by
+  // our own tools says so in the state.
   [[nodiscard]] Result<bool> StillHolds(const ReceiveState& known) const {
-    for (const auto* written : {&known.first, &known.last}) {
-      auto holds = *written ? Holds(**written) : Result<bool>(true);
-      if (!holds || !*holds) return holds;
-    }
-    return true;
+    const auto below = [&known](const std::optional<ReceiveState::Written>& written) {
+      return written && written->offset + written->length <= known.position;
+    };
+    auto holds = below(known.first) ? Holds(*known.first) : Result<bool>(true);
+    if (!holds || !*holds || !known.last) return holds;
+    return Holds(*known.last);
   }
 
   [[nodiscard]] Result<bool> Holds(const ReceiveState::Written& written) const {

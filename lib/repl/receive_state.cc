@@ -155,6 +155,14 @@ bool SameJourney(const StreamHead& a, const StreamHead& b) {
          a.target.epoch == b.target.epoch && a.target.size == b.target.size && same_time;
 }
 
+ReceiveState Disbelieved(ReceiveState state) {
+  // What nothing is the sum of.  The limit stays: below it the device may be anything.
+  constexpr ReceiveState::Written kNoContent = {.offset = 0, .length = 512, .sum = {}};
+  state.position = 0;
+  state.last = kNoContent;
+  return state;
+}
+
 ResumeToken TokenOf(const ReceiveState& state) {
   ResumeToken token{.volume = state.what.volume,
                     .base = std::nullopt,

@@ -40,7 +40,7 @@ struct ReceiveState {
   StreamHead what;
   uint64_t position = 0;                // below it the target's content is durable
   uint64_t limit = 0;                   // at or above it nothing has been written
-  std::optional<Written> first;         // the lowest extent that was written
+  std::optional<Written> first;         // the lowest extent written, or about to be
   std::optional<Written> last;          // extent below the position
   std::optional<LocalSnapshot> before;  // downstream snapshot of what the device was
   std::optional<LocalSnapshot> after;   // that of the target, about to be made or there
@@ -65,6 +65,10 @@ struct ResumeToken {
   uint64_t limit = 0;     // what lies below must be sent without the base: it may be torn
   bool operator==(const ResumeToken&) const = default;
 };
+// The state of who does not know any more what of the stream is there: it is begun again, and every
+// extent compared.
+[[nodiscard]] ReceiveState Disbelieved(ReceiveState state);
+
 [[nodiscard]] ResumeToken TokenOf(const ReceiveState& state);
 [[nodiscard]] std::string FormatToken(const ResumeToken& token);
 // EINVAL for anything else.

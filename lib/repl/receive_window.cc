@@ -97,7 +97,8 @@ Status ReceiveWindow::Write(uint64_t end) {
   if (redo) {
     if (Status s = SaveRedo(); !s) return s;
   }
-  if (writes && (!saved_ || !state_.written || end_ > state_.limit)) {
+  const bool lower = NoteFirst();
+  if (writes && (!saved_ || !state_.written || lower || end_ > state_.limit)) {
     state_.limit = std::max(state_.limit, end_);
     state_.written = true;
     if (Status s = log_.Save(state_); !s) return s;
@@ -111,8 +112,6 @@ Status ReceiveWindow::Write(uint64_t end) {
   for (const Item& item : items_) {
     if (item.gap) continue;
     state_.last = {item.extent.offset, item.extent.length, item.extent.target_sum};
-    const bool lowest = !state_.first || item.extent.offset < state_.first->offset;
-    if (item.write && lowest) state_.first = state_.last;
   }
   state_.position = end;
   state_.limit = std::max(state_.limit, end);
@@ -126,6 +125,16 @@ Status ReceiveWindow::Write(uint64_t end) {
   zeroes_ = 0;
   end_ = end;
   return options_.acknowledged ? options_.acknowledged(end) : Status();
+}
+
+// Before it is written: whoever is killed then finds it there, and does not write it again.
+bool ReceiveWindow::NoteFirst() {
+  const auto lowest = std::ranges::find_if(items_, &Item::write);
+  if (lowest == items_.end()) return false;
+  const Extent& extent = lowest->extent;
+  if (state_.first && state_.first->offset <= extent.offset) return false;
+  state_.first = {extent.offset, extent.length, extent.target_sum};
+  return true;
 }
 
 Status ReceiveWindow::PrepareFirst() {

@@ -51,6 +51,8 @@ class ReceiveWindow {
   [[nodiscard]] Status CloseIfDue();
   [[nodiscard]] Status Write(uint64_t end);
   [[nodiscard]] Status WriteItems();
+  // True if it changes state_.first.
+  bool NoteFirst();
   [[nodiscard]] Status PrepareFirst();
   [[nodiscard]] Status SaveRedo();
   [[nodiscard]] bool NeedsRedo() const;

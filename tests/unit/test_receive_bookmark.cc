@@ -66,6 +66,7 @@ struct Downstream {
     };
     if (vouching)
       options.same_as = [&](const LocalSnapshot& snapshot, uint64_t from) -> Result<bool> {
+        if (unreadable) return Fail(EIO, "the snapshot cannot be read");
         if (!snapshots.contains(snapshot.tag)) return Fail(ESTALE, "the snapshot is gone");
         return same(snapshot.tag, from);
       };
@@ -88,6 +89,7 @@ struct Downstream {
   Bytes device;
   FaultLog log;
   std::map<Tag, Bytes> snapshots;
+  bool unreadable = false;
 };
 
 void Refused(Downstream& down, std::span<const std::byte> stream, const char* why) {
@@ -181,8 +183,11 @@ START_TEST(a_device_that_was_reverted_starts_over) {
   Half(down, stream);
   const uint64_t position = down.State().position;
   down.device = down.snapshots[down.State().before->tag];
-  Refused(down, way.MakeWithoutBase(Mode::kRaw, position), "send the whole stream");
-  CK_OK(down.Receive(stream));
+  auto rest = down.Receive(way.MakeWithoutBase(Mode::kRaw, position));
+  ck_assert(!rest && rest.error().text.find("send the whole stream") != std::string::npos);
+  // So that who asks where to go on hears it.
+  ck_assert_uint_eq(down.State().position, 0);
+  CK_OK(down.Receive(way.MakeWithoutBase(Mode::kRaw, down.State().position)));
   ck_assert(down.device == way.target);
 }
 END_TEST
@@ -328,6 +333,58 @@ static void WriteBase(size_t chunk, Mode mode, bool kill) {
     }
   }
 }
+
+// Whoever is killed between writing and saying so finds it there already.
+START_TEST(what_was_written_first_is_known_though_it_was_there) {
+  const Journey way;
+  const Bytes stream = way.Make(Mode::kRaw, false);
+  Downstream whole(way.base);
+  whole.Received(way);
+  Half(whole, stream);
+  const uint64_t lowest = whole.State().first->offset;
+  unsigned seen = 0;
+  for (uint64_t n = 1;; ++n) {
+    Downstream down(way.base);
+    down.Received(way);
+    Power power;
+    power.kill = true;
+    power.left = n;
+    if (down.Receive(stream, power)) break;
+    if (down.State().complete && down.State().what.base == way.head.base) break;
+    for (uint64_t m = 1;; ++m) {
+      Downstream next(down);
+      Power again;
+      again.kill = true;
+      again.left = m;
+      if (next.Receive(stream, again)) break;
+      const ReceiveState state = next.State();
+      if (state.position <= lowest) continue;
+      ck_assert(state.first && state.first->offset == lowest);
+      ++seen;
+    }
+  }
+  ck_assert_uint_gt(seen, 10);
+}
+END_TEST
+
+// That a snapshot cannot be asked just now is no leave to go on without.
+START_TEST(a_snapshot_that_does_not_answer_is_asked_again) {
+  const Journey way;
+  const Bytes stream = way.Make(Mode::kRaw, false);
+  Downstream down(way.base);
+  down.Received(way);
+  Half(down, stream);
+  const ReceiveState known = down.State();
+  down.unreadable = true;
+  auto summary = down.Receive(stream);
+  ck_assert(!summary);
+  ck_assert_int_eq(summary.error().code, EIO);
+  ck_assert_uint_eq(down.State().position, known.position);
+  down.unreadable = false;
+  CK_OK(down.Receive(stream));
+  ck_assert(down.device == way.target);
+}
+END_TEST
 
 START_TEST(what_a_written_base_had_left_out_comes_again) {
   for (const size_t chunk : {1, 2, 5, 9})
@@ -485,6 +542,8 @@ UNIT_MAIN("receive_bookmark", a_revert_that_was_given_up_half_way_is_noticed,
           a_device_that_was_changed_meanwhile_is_refused_with_sums_too,
           a_device_that_was_reverted_is_vouched_for_as_before,
           what_a_written_base_had_left_out_comes_again,
+          what_was_written_first_is_known_though_it_was_there,
+          a_snapshot_that_does_not_answer_is_asked_again,
           a_revert_that_was_given_up_below_what_came_again_is_noticed,
           the_rest_of_a_stream_with_sums_may_come_without, a_receiver_killed_anywhere_goes_on,
           a_receiver_that_loses_power_anywhere_goes_on, no_device_can_be_compared_with_it,

@@ -48,33 +48,6 @@ Status GiveUpState(const LiveVolume& volume, repl::FileReceiveLog& log) {
   return log.Forget();
 }
 
-// What nothing is the sum of: whoever resumes sees that the device is not what it was.
-constexpr repl::ReceiveState::Written kReverted = {.offset = 0, .length = 512, .sum = {}};
-
-// Brings the origin to a snapshot, and first says that nothing of a stream that was cut off can be
-// believed any more: a part of a full one may be the same before and after, and tell nothing.
-Result<Reverted> RevertReplica(LiveVolume& volume, repl::FileReceiveLog& log,
-                               const repl::ReceiveState& state, Tag tag,
-                               const LiveVolume::RevertProgress& progress) {
-  repl::ReceiveState marked = state;
-  marked.position = marked.limit = 0;
-  marked.last = kReverted;
-  if (Status s = log.Save(marked); !s) return Pass(s);
-  const TerminationIgnored to_the_end;
-  bool wrote = false;
-  auto reverted = volume.Revert(tag, [&](uint64_t done, uint64_t total) {
-    wrote = true;
-    progress(done, total);
-  });
-  if (reverted) return reverted;
-  // Before its first write a revert is in the store, and until it is over.
-  auto status = volume.Ask({{"verb", "status"}});
-  const bool untouched = status && !RevertUnderWay(*status) && !wrote;
-  if (untouched)
-    if (Status s = log.Save(state); !s) return Pass(s);
-  return reverted;
-}
-
 // The origin is what it was before the stream that was cut off.  Of a full one, or one onto what
 // nobody knew, that says nothing that a sender could go on from.
 Status RememberOld(repl::FileReceiveLog& log, repl::ReceiveState state) {
@@ -111,7 +84,8 @@ Status GoBackLocked(const VolumeConfig& config) {
   auto usable = before ? IsUsable(*volume, before->tag) : Result<bool>(false);
   if (!usable) return Pass(usable);
   if (!*usable) return GiveUpState(*volume, log);
-  auto reverted = RevertReplica(*volume, log, **state, before->tag, [](uint64_t, uint64_t) {});
+  const TerminationIgnored to_the_end;
+  auto reverted = volume->Revert(before->tag, [](uint64_t, uint64_t) {});
   if (!reverted) return Pass(reverted);
   if (Status s = RememberOld(log, **state); !s) return s;
   return ForgetFailure(*volume);
@@ -157,19 +131,16 @@ Result<Reverted> RevertVolume(const std::string& name, Tag tag,
   if (!state) return Pass(state);
   auto volume = LiveVolume::Open(name);
   if (!volume) return Pass(volume);
-  if (!*state || (*state)->complete) {
-    auto reverted = volume->Revert(tag, progress);
-    // What came last, or what nothing came after: it is as it should be.
-    const bool right = !*state || ((*state)->after && (*state)->after->tag == tag);
-    if (reverted && config->source && right)
-      if (Status s = ForgetFailure(*volume); !s) return Pass(s);
-    return reverted;
-  }
-  auto reverted = RevertReplica(*volume, log, **state, tag, progress);
-  if (!reverted) return reverted;
+  auto reverted = volume->Revert(tag, progress);
+  if (!reverted || !config->source) return reverted;
   // Also if it is another snapshot than the one before: what comes next is compared with that.
-  if (Status s = RememberOld(log, **state); !s) return Pass(s);
-  if (Status s = ForgetFailure(*volume); !s) return Pass(s);
+  const bool partial = *state && !(*state)->complete;
+  if (partial)
+    if (Status s = RememberOld(log, **state); !s) return Pass(s);
+  // What came last, or what nothing came after: it is as it should be.
+  const bool right = partial || !*state || ((*state)->after && (*state)->after->tag == tag);
+  if (right)
+    if (Status s = ForgetFailure(*volume); !s) return Pass(s);
   return reverted;
 }
 

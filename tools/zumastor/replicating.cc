@@ -194,6 +194,7 @@ Status SendAll(SendJob job, const std::string& name, ProgressLine& line) {
       continue;
     }
     if (!link_failed) return Pass(more);
+    job.from_start = false;  // what this connection brought counts
     const Error why = (*link)->Explain(more.error());
     if (++failures >= kTries) return std::unexpected(why);
     std::this_thread::sleep_for(kPause);
