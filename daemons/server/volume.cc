@@ -39,21 +39,25 @@ Epoch EpochOfMark(const std::string& path) {
 }
 
 struct MarkJob {
-  std::string state_dir, path, text;
+  std::string state_dir, path;
+  Epoch newest;
   std::promise<Status> done;
 };
 
-// Whole or not there at all.
+// Whole or not there at all.  One that is there may be of an earlier failure.
 Status MakeMark(const MarkJob& job) {
-  if (::access(job.path.c_str(), F_OK) == 0) return {};
+  if (::access(job.path.c_str(), F_OK) == 0 && EpochOfMark(job.path) >= job.newest) return {};
   (void)::mkdir(job.state_dir.c_str(), 0755);
   const std::string folder = job.state_dir + "/abandoned";
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno(errno, folder);
-  const std::string fresh = job.path + ".new";
+  const std::string fresh = job.path + ".new", text = std::to_string(job.newest) + "\n";
   const Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file || ::write(file.get(), job.text.data(), job.text.size()) != std::ssize(job.text) ||
-      ::fsync(file.get()) != 0 || ::rename(fresh.c_str(), job.path.c_str()) != 0)
-    return FailErrno(errno, job.path);
+  if (!file || ::write(file.get(), text.data(), text.size()) != std::ssize(text) ||
+      ::fsync(file.get()) != 0 || ::rename(fresh.c_str(), job.path.c_str()) != 0) {
+    const int code = errno;
+    (void)::unlink(fresh.c_str());
+    return FailErrno(code, job.path);
+  }
   return SyncFolder(folder);
 }
 
@@ -141,7 +145,7 @@ Status Volume::MarkAbandoned(std::chrono::milliseconds patience) {
     auto job = std::make_unique<MarkJob>();
     job->state_dir = state_dir_;
     job->path = MarkPath();
-    job->text = std::to_string(store_->epoch()) + "\n";
+    job->newest = store_->epoch();
     marking_ = job->done.get_future();
     StartMarkJob(std::move(job));
   }

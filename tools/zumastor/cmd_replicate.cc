@@ -103,20 +103,40 @@ Status Work(const VolumeConfig& config, const Records& records, const Peer& peer
   return s;
 }
 
-// Who is at work may have begun before what is wanted was there: its turn comes first.
-void AwaitTurn(const VolumeConfig& config, const Peer& peer) {
+// Who is at work may have begun before what is wanted was there: its turn comes first.  Whoever
+// stops that does not mean us to take over.
+Status AwaitTurn(const VolumeConfig& config, const Peer& peer) {
+  auto before = RecordsOf(config);
+  if (!before) return Pass(before);
   while (CommandLock::HolderOfTarget(config.name, peer.name))
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  auto after = RecordsOf(config);
+  if (!after) return Pass(after);
+  if (RecordOf(peer, *after).aborted == RecordOf(peer, *before).aborted) return {};
+  return Fail(ECANCELED, config.name + ": was stopped while it waited for its turn");
 }
 
-Status WorkAll(const VolumeConfig& config, const std::vector<Peer>& peers, bool json) {
+Status WorkInTurn(const VolumeConfig& config, const Peer& peer, SharedSnapshot& shared, bool json) {
+  for (;;) {
+    if (Status s = AwaitTurn(config, peer); !s) return s;
+    auto records = RecordsOf(config);
+    if (!records) return Pass(records);
+    Status s = Work(config, *records, peer, shared, json);
+    // Somebody else was quicker.
+    if (s || s.error().code != EBUSY || !CommandLock::HolderOfTarget(config.name, peer.name))
+      return s;
+  }
+}
+
+Status WorkAll(const VolumeConfig& config, std::vector<Peer> peers, bool json) {
+  // Those that nobody is at work on need not wait.
+  std::ranges::stable_partition(peers, [&config](const Peer& peer) {
+    return !CommandLock::HolderOfTarget(config.name, peer.name);
+  });
   Status all;
   SharedSnapshot shared;
   for (const Peer& peer : peers) {
-    auto records = RecordsOf(config);
-    if (!records) return Pass(records);
-    AwaitTurn(config, peer);
-    Status s = Work(config, *records, peer, shared, json);
+    Status s = WorkInTurn(config, peer, shared, json);
     if (!s && all) all = s;
     if (!s && peers.size() > 1) Warn(s.error().text);
   }

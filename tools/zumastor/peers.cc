@@ -73,13 +73,14 @@ Status ForgetTarget(const std::string& volume, const std::string& target) {
   if (!lock) return Pass(lock);
   auto busy = CommandLock::OfTarget(volume, target);
   if (!busy) return Pass(busy);
+  auto config = ConfigFolder::Default().Load(volume);
+  if (!config) return Pass(config);
+  // First, for without them it could not be forgotten whole.
+  auto records = RecordsOf(*config);
+  if (!records) return Pass(records);
   Status gone = ForgetSection(volume, TargetSection(target), "target " + target);
   if (!gone && gone.error().code == ENOENT) {
     // One that fetches is in the records alone.
-    auto config = ConfigFolder::Default().Load(volume);
-    if (!config) return Pass(config);
-    auto records = RecordsOf(*config);
-    if (!records) return Pass(records);
     if (!records->targets.contains(target)) return gone;
   } else if (!gone) {
     return gone;
