@@ -179,6 +179,7 @@ part_aborts() {
 	stuck_downstream "$old" "$before"
 	mistyped_revert
 	reverted_downstream
+	waiter_is_stopped
 	# Whoever cannot be reached is not tried any more, once it is given up.
 	cut_link hostb
 	scribble 1
@@ -236,6 +237,24 @@ stuck_downstream() {
 	is "$(sum "/dev/zumastor/b@$1")" "$2" "its newest snapshot"
 	is "$(problems b)" "" "problems of b"
 	refused 'nothing to abort' zumastor receive b --abort
+	run zumastor define target a hostb:b --rate-limit ''
+	taken hostb:b
+}
+
+# Who waits for the job at work is stopped with it, and does not take over.
+waiter_is_stopped() {
+	local waiter
+	run zumastor define target a hostb:b --rate-limit 2M
+	scribble 24
+	run zumastor replicate a hostb:b
+	until_true 120 past 4 || fail "no stream"
+	zumastor replicate a hostb:b --wait 2>/run/waiter &
+	waiter=$!
+	until_true 20 grep -q nanosleep /proc/$waiter/wchan || fail "it does not wait: $(cat /proc/$waiter/wchan /run/waiter)"
+	run zumastor replicate a hostb:b --abort
+	wait $waiter && fail "who waited has gone on"
+	grep -qx 'zumastor: a: was stopped while it waited for its turn' /run/waiter || fail "who waited says: $(cat /run/waiter)"
+	given_up
 	run zumastor define target a hostb:b --rate-limit ''
 	taken hostb:b
 }
